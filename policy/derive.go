@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"fmt"
+	"net/netip"
+
+	"go4.org/netipx"
+)
+
+// Derive says what the kernel should hold, given the policy and what was observed. It never fails: where the host does not
+// have what the policy needs, the rest is planned, and a problem says what is missing. The same input always gives the same
+// plan.
+func Derive(p Policy, f Facts) (Plan, []Problem) {
+	d := deriver{policy: p, facts: f, linkAt: map[string]int{}, groupAt: map[string]int{}}
+	d.plan.Settings = p.Settings
+	d.lans()
+	d.links()
+	d.groups()
+	d.plan.Default = d.resolve(p.Default, Target{Kind: ToMain})
+	d.plan.DefaultPos = p.DefaultPos
+	d.rules()
+	d.forwards()
+	d.neighbours()
+	return d.plan, d.problems
+}
+
+// deriver is one derivation in progress.
+type deriver struct {
+	policy   Policy
+	facts    Facts
+	plan     Plan
+	problems []Problem
+	linkAt   map[string]int // name to place
+	groupAt  map[string]int
+	networks map[string][]netip.Prefix // of the LANs
+}
+
+func (d *deriver) problem(code Code, subject string, pos Pos, format string, args ...any) {
+	d.problems = append(d.problems, Problem{Code: code, Subject: subject, Text: fmt.Sprintf(format, args...), Pos: pos})
+}
+
+// lans finds the networks of every LAN.
+func (d *deriver) lans() {
+	d.networks = map[string][]netip.Prefix{}
+	for _, l := range d.policy.LANs {
+		d.plan.LANInterfaces = append(d.plan.LANInterfaces, l.Interface)
+		i, ok := d.facts.InterfaceNamed(l.Interface)
+		if !ok {
+			d.problem(LANMissing, "lan "+l.Name, l.Pos, "there is no interface %q; rules that name this lan without networks of its own take no flows", l.Interface)
+		}
+		d.networks[l.Name] = l.Networks
+		if len(l.Networks) == 0 {
+			d.networks[l.Name] = i.networks()
+		}
+	}
+}
+
+// groups finds the live members of every group.
+func (d *deriver) groups() {
+	numbers := d.policy.Number().Groups
+	_, tables := d.policy.TablesOf()
+	for at, g := range d.policy.Groups {
+		d.groupAt[g.Name] = at
+		planned := PlannedGroup{
+			Name: g.Name, Number: numbers[at], Mark: MarkOf(numbers[at], d.policy.Settings.MarkMask), Table: tables[at], By: g.By, Pos: g.Pos,
+		}
+		for _, family := range Families {
+			for _, m := range g.Members {
+				link := d.linkAt[m.Link]
+				if d.plan.Links[link].Paths[family] != nil {
+					planned.Live[family] = append(planned.Live[family], Share{Link: link, Weight: m.Weight})
+				}
+			}
+		}
+		d.plan.Groups = append(d.plan.Groups, planned)
+	}
+}
+
+// rules resolves addresses and targets.
+func (d *deriver) rules() {
+	for _, r := range d.policy.Rules {
+		planned := PlannedRule{Name: r.Name, Match: r.Match, Via: d.resolve(r.Via, r.Otherwise), Pos: r.Pos}
+		planned.From = d.addresses(r.Match.From)
+		planned.To = d.addresses(r.Match.To)
+		planned.Match.From, planned.Match.To = nil, nil
+		d.plan.Rules = append(d.plan.Rules, planned)
+	}
+}
+
+// addresses turns what a rule names into ranges, sorted and merged.
+func (d *deriver) addresses(ops []Operand) Addresses {
+	if len(ops) == 0 {
+		return Addresses{Any: true}
+	}
+	var b netipx.IPSetBuilder
+	for _, o := range ops {
+		switch o.Kind {
+		case Literal:
+			b.AddRange(o.Range)
+		case OfLAN:
+			for _, n := range d.networks[o.Name] {
+				b.AddPrefix(n)
+			}
+		case OfSet:
+			for _, s := range d.policy.Sets {
+				if s.Name == o.Name {
+					for _, r := range s.Ranges {
+						b.AddRange(r)
+					}
+				}
+			}
+		}
+	}
+	set, err := b.IPSet()
+	if err != nil {
+		panic("policy: a range that the language accepted is not valid: " + err.Error())
+	}
+	a := Addresses{Ranges: set.Ranges()}
+	if len(ops) == 1 && ops[0].Kind != Literal {
+		a.Name = named(ops[0])
+	}
+	return a
+}
+
+// resolve says where a target leads in each family at the moment: to itself while it has a live link, otherwise to what the
+// rule wants instead, and to the main table when even that is dead.
+func (d *deriver) resolve(via, otherwise Target) [2]Verdict {
+	var out [2]Verdict
+	for _, family := range Families {
+		out[family] = Verdict{Kind: ToMain}
+		for _, t := range []Target{via, otherwise} {
+			if v, ok := d.live(t, family); ok {
+				out[family] = v
+				break
+			}
+		}
+	}
+	return out
+}
+
+// live resolves one target in one family, and says whether it leads anywhere.
+func (d *deriver) live(t Target, f Family) (Verdict, bool) {
+	switch t.Kind {
+	case ToLink:
+		at := d.linkAt[t.Name]
+		return Verdict{ToLink, at}, d.plan.Links[at].Paths[f] != nil
+	case ToGroup:
+		at := d.groupAt[t.Name]
+		return Verdict{ToGroup, at}, len(d.plan.Groups[at].Live[f]) > 0
+	case ToDefault:
+		return d.plan.Default[f], true
+	case ToReject, ToDrop, ToMain:
+		return Verdict{Kind: t.Kind}, true
+	}
+	return Verdict{}, false
+}
+
+// forwards keeps the forwards whose link has an interface; the others would have nothing to match.
+func (d *deriver) forwards() {
+	for _, f := range d.policy.Forwards {
+		link := d.plan.Links[d.linkAt[f.Link]]
+		d.plan.Forwards = append(d.plan.Forwards, PlannedForward{Forward: f, Interface: link.Interface})
+	}
+}
+
+// neighbours reports other programs whose ip rules look at bits of our mark mask.
+func (d *deriver) neighbours() {
+	for _, m := range d.facts.Marks {
+		if both := m.Mask & d.policy.Settings.MarkMask; both != 0 {
+			d.problem(MarkInUse, "settings", Pos{}, "an ip rule of another program looks at mark bits 0x%08x, which are also enlace's; give mark_mask other bits", both)
+		}
+	}
+}
+
+// named is a name for the addresses of a lan or set, distinct between the two.
+func named(o Operand) string {
+	if o.Kind == OfLAN {
+		return "lan_" + o.Name
+	}
+	return "set_" + o.Name
+}

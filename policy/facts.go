@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import "net/netip"
+
+// Facts are what was observed on the host.
+type Facts struct {
+	Interfaces []Interface
+	Routes     []Route // unicast routes of the main table, default routes included
+	// Marks are the fwmarks in ip rules of other programs; partial masks only.
+	Marks []MaskedMark
+}
+
+// Interface is a network interface with its addresses.
+type Interface struct {
+	Name         string
+	Index        int
+	Up           bool // administratively
+	Carrier      bool
+	PointToPoint bool
+	Addresses    []Address
+}
+
+// Address is an address of an interface.
+type Address struct {
+	Prefix netip.Prefix // the address and the length of its network
+	Peer   netip.Addr   // far end of a point-to-point interface, if it has one
+	Link   bool         // link-local scope: no traffic to the internet can use it
+	Fading bool         // deprecated, temporary or tentative: not to be chosen as a source
+}
+
+// Route is a unicast route of the main table.
+type Route struct {
+	Dest      netip.Prefix
+	Gateway   netip.Addr // zero: directly connected
+	Interface string
+	Metric    uint32
+}
+
+// InterfaceNamed returns the interface of that name, and false when the host has none.
+func (f Facts) InterfaceNamed(name string) (Interface, bool) {
+	for _, i := range f.Interfaces {
+		if i.Name == name {
+			return i, true
+		}
+	}
+	return Interface{}, false
+}
+
+// networks are the networks of the interface's global addresses in the order of the addresses, each once.
+func (i Interface) networks() []netip.Prefix {
+	var nets []netip.Prefix
+	seen := map[netip.Prefix]bool{}
+	for _, a := range i.Addresses {
+		if n := a.Prefix.Masked(); !a.Link && !seen[n] {
+			seen[n] = true
+			nets = append(nets, n)
+		}
+	}
+	return nets
+}
+
+// source chooses the address that new flows of a family leave with: the first that is not fading, preferably one whose
+// network holds the gateway. A fading address is better than none.
+func (i Interface) source(f Family, gateway netip.Addr) (Address, bool) {
+	best, found := Address{}, 0
+	for _, a := range i.Addresses {
+		if a.Link || FamilyOf(a.Prefix.Addr()) != f {
+			continue
+		}
+		grade := 1
+		if !a.Fading {
+			grade += 2
+		}
+		if gateway.IsValid() && (a.Prefix.Contains(gateway) || a.Peer == gateway) {
+			grade++
+		}
+		if grade > found {
+			best, found = a, grade
+		}
+	}
+	return best, found > 0
+}

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lang
+
+import (
+	"path/filepath"
+	"regexp"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+
+	"enlace/policy"
+)
+
+// labelled are the blocks with a name, and how they are read.
+func (d *decoder) labelled() map[string]func(*hclsyntax.Block) {
+	return map[string]func(*hclsyntax.Block){
+		"lan": d.lan, "link": d.link, "group": d.group, "set": d.set, "rule": d.rule, "forward": d.forward,
+	}
+}
+
+// bare are the blocks without a name, of which there is at most one.
+func (d *decoder) bare() map[string]func(*hclsyntax.Block) {
+	return map[string]func(*hclsyntax.Block){"settings": d.settings, "default": d.defaultBlock, "locals": func(*hclsyntax.Block) {}}
+}
+
+// policy reads all blocks: names and locals first, so that the order of the file does not matter for references.
+func (d *decoder) policy(blocks hclsyntax.Blocks) {
+	var good hclsyntax.Blocks
+	for _, b := range blocks {
+		if d.declare(b) {
+			good = append(good, b)
+		}
+	}
+	d.locals(good)
+	for _, b := range good {
+		if read, ok := d.labelled()[b.Type]; ok {
+			read(b)
+		} else {
+			d.bare()[b.Type](b)
+		}
+	}
+	d.check()
+}
+
+// names may stand in names of nftables chains and of routing tables.
+var nameForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,31}$`)
+
+// declare checks a block's type and labels, and enters its name into the scope.
+func (d *decoder) declare(b *hclsyntax.Block) bool {
+	if d.scope.dir == "" {
+		d.scope.dir = filepath.Dir(b.TypeRange.Filename)
+	}
+	at := b.DefRange()
+	if _, ok := d.bare()[b.Type]; ok {
+		if len(b.Labels) > 0 {
+			d.fail(at, "Name not wanted", "A %s block has no name: write %s { ... }.", b.Type, b.Type)
+			return false
+		}
+		return b.Type == "locals" || d.once(b.Type, "", at)
+	}
+	if _, ok := d.labelled()[b.Type]; !ok {
+		d.unknownBlock(b)
+		return false
+	}
+	if len(b.Labels) != 1 {
+		d.fail(at, "Name missing", "A %s block has one name: write %s \"NAME\" { ... }.", b.Type, b.Type)
+		return false
+	}
+	if !nameForm.MatchString(b.Labels[0]) {
+		d.fail(b.LabelRanges[0], "Unusable name", "A name starts with a letter and has up to 32 letters, digits, - and _.")
+		return false
+	}
+	return d.once(b.Type, b.Labels[0], at)
+}
+
+// once enters a block into the scope and complains when there is one already.
+func (d *decoder) once(kind, name string, at hcl.Range) bool {
+	if d.scope.names[kind] == nil {
+		d.scope.names[kind] = map[string]hcl.Range{}
+	}
+	if first, ok := d.scope.names[kind][name]; ok {
+		d.fail(at, "Declared twice", "There is already such a block at %s. Remove one, or give it another name.", pos(first))
+		return false
+	}
+	d.scope.names[kind][name] = at
+	return true
+}
+
+func (d *decoder) unknownBlock(b *hclsyntax.Block) {
+	if later, ok := laterBlocks[b.Type]; ok {
+		d.fail(b.DefRange(), "Not available yet", "A block %q %s. Remove it: enlace does not accept what it would ignore.", b.Type, later)
+		return
+	}
+	known := []string{"default", "forward", "group", "lan", "link", "locals", "rule", "set", "settings"}
+	d.fail(b.TypeRange, "Unknown block", "There is no block %q.%s", b.Type, hint(b.Type, known))
+}
+
+// locals evaluates constants in whatever order their references need.
+func (d *decoder) locals(blocks hclsyntax.Blocks) {
+	var open []*hclsyntax.Attribute
+	seen := map[string]bool{}
+	for _, b := range blocks {
+		if b.Type != "locals" {
+			continue
+		}
+		for _, a := range b.Body.Attributes {
+			if seen[a.Name] {
+				d.fail(a.NameRange, "Declared twice", "There is another constant %q. Remove one, or give it another name.", a.Name)
+				continue
+			}
+			seen[a.Name] = true
+			open = append(open, a)
+		}
+	}
+	for len(open) > 0 {
+		var waiting []*hclsyntax.Attribute
+		for _, a := range open {
+			if d.waits(a, open) {
+				waiting = append(waiting, a)
+				continue
+			}
+			if v, ok := d.eval(a); ok {
+				d.scope.locals[a.Name] = v
+			} else {
+				d.scope.locals[a.Name] = cty.DynamicVal // told already; its users need not complain again
+			}
+		}
+		if len(waiting) == len(open) {
+			for _, a := range open {
+				d.fail(a.NameRange, "Circular constant", "The constant %q refers to itself, perhaps through others.", a.Name)
+			}
+			return
+		}
+		open = waiting
+	}
+}
+
+// waits tells whether a constant names another that is not evaluated yet.
+func (d *decoder) waits(a *hclsyntax.Attribute, open []*hclsyntax.Attribute) bool {
+	for _, t := range a.Expr.Variables() {
+		if t.RootName() != "local" || len(t) < 2 {
+			continue
+		}
+		member, _ := t[1].(hcl.TraverseAttr)
+		for _, other := range open {
+			if other.Name == member.Name && d.scope.locals[other.Name] == cty.NilVal {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (d *decoder) lan(b *hclsyntax.Block) {
+	l := policy.LAN{Name: b.Labels[0], Pos: pos(b.DefRange())}
+	d.body(b, fields{
+		"interface": d.interfaceName(b, &l.Interface),
+		"networks":  d.prefixes(&l.Networks),
+	}, "interface")
+	d.nested(b, nil)
+	d.out.LANs = append(d.out.LANs, l)
+}
+
+func (d *decoder) link(b *hclsyntax.Block) {
+	l := policy.Link{Name: b.Labels[0], Masquerade: true, Pos: pos(b.DefRange())}
+	d.body(b, fields{
+		"interface":  d.interfaceName(b, &l.Interface),
+		"gateway":    d.gateways(&l.Gateway),
+		"table":      d.table(b, &l.Table),
+		"mark":       d.number(b, &l.Mark),
+		"masquerade": d.boolean(&l.Masquerade),
+	}, "interface")
+	d.nested(b, nil)
+	d.out.Links = append(d.out.Links, l)
+}
+
+func (d *decoder) group(b *hclsyntax.Block) {
+	g := policy.Group{Name: b.Labels[0], Pos: pos(b.DefRange())}
+	d.body(b, fields{
+		"table": d.table(b, &g.Table),
+		"mark":  d.number(b, &g.Mark),
+		"by":    d.balance(&g.By),
+	})
+	seen := map[string]bool{}
+	d.nested(b, map[string]func(*hclsyntax.Block){"member": func(m *hclsyntax.Block) {
+		if member, ok := d.member(m, seen); ok {
+			g.Members = append(g.Members, member)
+		}
+	}})
+	if len(g.Members) == 0 && !d.diags.HasErrors() {
+		d.fail(b.DefRange(), "Group without members", "Say which links it consists of: member \"NAME\" { weight = 1 }.")
+	}
+	d.out.Groups = append(d.out.Groups, g)
+}
+
+func (d *decoder) member(b *hclsyntax.Block, seen map[string]bool) (policy.Member, bool) {
+	if len(b.Labels) != 1 {
+		d.fail(b.DefRange(), "Name missing", "A member is named after its link: member \"NAME\" { weight = 1 }.")
+		return policy.Member{}, false
+	}
+	m := policy.Member{Link: b.Labels[0], Weight: 1}
+	d.body(b, fields{"weight": d.integer(&m.Weight, 1, 256)})
+	d.nested(b, nil)
+	links, _ := d.scope.declared("link")
+	if !contains(links, m.Link) {
+		d.fail(b.LabelRanges[0], "Unknown name", "No link is called %q.%s", m.Link, hint(m.Link, links))
+		return m, false
+	}
+	if seen[m.Link] {
+		d.fail(b.LabelRanges[0], "Declared twice", "Link %q is already a member of this group. Give one member the sum of the weights.", m.Link)
+		return m, false
+	}
+	seen[m.Link] = true
+	return m, true
+}
+
+func (d *decoder) set(b *hclsyntax.Block) {
+	s := policy.Set{Name: b.Labels[0], Pos: pos(b.DefRange())}
+	d.body(b, fields{"elements": d.ranges(&s.Ranges)}, "elements")
+	d.nested(b, nil)
+	d.out.Sets = append(d.out.Sets, s)
+}
+
+func (d *decoder) forward(b *hclsyntax.Block) {
+	f := policy.Forward{Name: b.Labels[0], Pos: pos(b.DefRange())}
+	var protocols []policy.Protocol
+	d.body(b, fields{
+		"link":     d.linkReference(&f.Link),
+		"protocol": d.protocols(&protocols),
+		"port":     d.forwardPort(b, &f.Port),
+		"to":       d.forwardTo(b, &f.To),
+	}, "link", "protocol", "port", "to")
+	d.nested(b, nil)
+	if len(protocols) == 1 {
+		f.Protocol = protocols[0]
+	}
+	if a := b.Body.Attributes["protocol"]; a != nil && (len(protocols) > 1 || len(protocols) == 1 && !hasPorts(f.Protocol)) {
+		d.fail(a.Expr.Range(), "Unusable protocol", "A forward is for one protocol that has ports: \"tcp\" or \"udp\".")
+	}
+	if f.To.Port() == 0 {
+		f.To = addrPort(f.To, f.Port)
+	}
+	d.out.Forwards = append(d.out.Forwards, f)
+}
+
+func (d *decoder) defaultBlock(b *hclsyntax.Block) {
+	d.out.DefaultPos = pos(b.DefRange())
+	d.body(b, fields{"via": d.target(&d.out.Default, "link", "group", "main")}, "via")
+	d.nested(b, nil)
+}
+
+func (d *decoder) settings(b *hclsyntax.Block) {
+	s := &d.out.Settings
+	d.body(b, fields{
+		"mark_mask":     d.markMask(&s.MarkMask),
+		"rule_priority": d.integer32(&s.RulePriority, 1, 32766-policy.RulePriorities),
+		"table_base":    d.integer32(&s.TableBase, 1, 1<<31),
+		"protocol":      d.integer8(&s.Protocol, 5, 255),
+		"forwarding":    d.boolean(&s.Forwarding),
+		"rp_filter":     d.boolean(&s.RPFilter),
+	})
+	d.nested(b, nil)
+}

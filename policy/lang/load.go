@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package lang reads policies written by hand in HCL and checks them. What it returns is a complete, consistent
+// policy.Policy, or diagnostics that say, for every mistake at once, where it is and what to do.
+package lang
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sort"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"enlace/policy"
+)
+
+// Report holds the diagnostics of a policy, sorted by place, and the sources that they quote.
+type Report struct {
+	Diagnostics hcl.Diagnostics
+	files       map[string]*hcl.File
+}
+
+// HasErrors tells whether the policy cannot be used. Warnings alone do not forbid it.
+func (r Report) HasErrors() bool { return r.Diagnostics.HasErrors() }
+
+// Count returns how many errors and warnings there are.
+func (r Report) Count() (errors, warnings int) {
+	for _, d := range r.Diagnostics {
+		if d.Severity == hcl.DiagError {
+			errors++
+		} else {
+			warnings++
+		}
+	}
+	return errors, warnings
+}
+
+// Write prints every diagnostic with its file, its line, the line itself and what to do, wrapped at width columns.
+func (r Report) Write(w io.Writer, width uint, color bool) error {
+	return hcl.NewDiagnosticTextWriter(w, r.files, width, color).WriteDiagnostics(r.Diagnostics)
+}
+
+// Load reads a policy from a file, or from all files named *.hcl of a directory in the order of their names. An error of
+// the file system is a diagnostic too. The policy is only to be used when the report has no errors.
+func Load(path string) (policy.Policy, Report) {
+	sources, err := read(path)
+	if err != nil {
+		return policy.Policy{}, Report{Diagnostics: hcl.Diagnostics{{
+			Severity: hcl.DiagError, Summary: "Cannot read the policy", Detail: err.Error() + ".",
+		}}}
+	}
+	return Parse(sources...)
+}
+
+// Source is the text of one policy file. Files that its text refers to are looked up relative to Name's directory.
+type Source struct {
+	Name string
+	Text []byte
+}
+
+// Parse reads a policy from sources in memory, which are tried in the given order.
+func Parse(sources ...Source) (policy.Policy, Report) {
+	d := newDecoder()
+	report := Report{files: map[string]*hcl.File{}}
+	var blocks hclsyntax.Blocks
+	for _, s := range sources {
+		file, diags := hclsyntax.ParseConfig(decimalized(s.Text), s.Name, hcl.InitialPos)
+		d.diags = append(d.diags, diags...)
+		report.files[s.Name] = &hcl.File{Bytes: s.Text}
+		if file == nil {
+			continue
+		}
+		body := file.Body.(*hclsyntax.Body)
+		d.strayAttributes(body)
+		blocks = append(blocks, body.Blocks...)
+	}
+	if !d.diags.HasErrors() {
+		d.policy(blocks)
+	}
+	report.Diagnostics = tidy(d.diags)
+	return d.out, report
+}
+
+// read returns the sources at a path.
+func read(path string) ([]Source, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	names := []string{path}
+	if info.IsDir() {
+		if names, err = filepath.Glob(filepath.Join(path, "*.hcl")); err != nil {
+			return nil, err
+		}
+		if len(names) == 0 {
+			return nil, fmt.Errorf("directory %s holds no file named *.hcl", path)
+		}
+		sort.Strings(names)
+	}
+	var out []Source
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, Source{Name: name, Text: text})
+	}
+	return out, nil
+}
+
+// tidy sorts diagnostics by place and drops what repeats: HCL reports some mistakes of one expression twice.
+func tidy(diags hcl.Diagnostics) hcl.Diagnostics {
+	sort.SliceStable(diags, func(i, j int) bool {
+		a, b := diags[i].Subject, diags[j].Subject
+		if a == nil || b == nil {
+			return a == nil && b != nil
+		}
+		if a.Filename != b.Filename {
+			return a.Filename < b.Filename
+		}
+		return a.Start.Byte < b.Start.Byte
+	})
+	var out hcl.Diagnostics
+	for _, d := range diags {
+		if n := len(out); n > 0 && d.Subject != nil && out[n-1].Subject != nil &&
+			*out[n-1].Subject == *d.Subject && (out[n-1].Summary == d.Summary || d.Detail == "") {
+			continue
+		}
+		out = append(out, d)
+	}
+	return out
+}

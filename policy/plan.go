@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"net/netip"
+
+	"go4.org/netipx"
+)
+
+// Plan is what the kernel should hold, in the policy's terms: packages nft and rtnl turn it into a table, and into routes
+// and rules. Everything is resolved: no names to look up, no choice left.
+type Plan struct {
+	Settings Settings
+	Links    []PlannedLink
+	Groups   []PlannedGroup
+	Rules    []PlannedRule
+	Forwards []PlannedForward
+	// Default is where flows go that no rule takes, by Family.
+	Default    [2]Verdict
+	DefaultPos Pos
+	// Active says in which families any link can carry traffic. Nothing is set up in the others.
+	Active [2]bool
+	// LANInterfaces are the interfaces of the lan blocks, in order.
+	LANInterfaces []string
+}
+
+// State is the condition of a link as far as it can be seen without probing.
+type State string
+
+// The states. A link is Incomplete when its interface is fine, but an address or a gateway is missing in every family.
+const (
+	Absent     State = "absent"
+	Down       State = "down"
+	Incomplete State = "incomplete"
+	Up         State = "up"
+)
+
+// PlannedLink is a link with its numbers and paths.
+type PlannedLink struct {
+	Name       string
+	Interface  string
+	Number     uint8
+	Mark       uint32 // the number in its place within the mark mask
+	Table      uint32
+	State      State
+	Masquerade bool
+	Paths      [2]*Path     // by Family; nil where the link cannot carry that family
+	Addresses  []netip.Addr // every global address of the interface: what answers from it leaves through this link
+	Index      int          // of the interface, 0 when it is absent
+	Pos        Pos
+}
+
+// Path is a link's way to the internet in one family.
+type Path struct {
+	Address  netip.Addr
+	Gateway  netip.Addr // zero: the interface is point-to-point and needs none
+	OnLink   bool       // the gateway is not in any network of the interface
+	Networks []Route    // what main reaches specifically through the link's interface: connected networks first
+}
+
+// PlannedGroup is a group with its live members.
+type PlannedGroup struct {
+	Name   string
+	Number uint8 // 0: needs none
+	Mark   uint32
+	Table  uint32
+	By     Balance
+	Live   [2][]Share // by Family
+	Pos    Pos
+}
+
+// Share is a live link's part of a group.
+type Share struct {
+	Link   int // index into Plan.Links
+	Weight int
+}
+
+// Verdict is a resolved Target.
+type Verdict struct {
+	Kind  TargetKind // ToLink, ToGroup, ToMain, ToReject or ToDrop
+	Index int        // into Plan.Links or Plan.Groups
+}
+
+// PlannedRule is a rule with the addresses of the moment.
+type PlannedRule struct {
+	Name     string
+	Match    Match // everything but From and To, which are resolved below
+	From, To Addresses
+	Via      [2]Verdict // by Family
+	Pos      Pos
+}
+
+// Addresses are the addresses that one side of a rule matches.
+type Addresses struct {
+	Any    bool   // nothing was asked: every address of either family
+	Name   string // of the set or lan that these are, when it is exactly one; several rules then share it
+	Ranges []netipx.IPRange
+}
+
+// In are the ranges of one family, in order.
+func (a Addresses) In(f Family) []netipx.IPRange {
+	var out []netipx.IPRange
+	for _, r := range a.Ranges {
+		if FamilyOf(r.From()) == f {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// Takes tells whether the side can match in that family at all: a LAN without an address cannot.
+func (a Addresses) Takes(f Family) bool {
+	return a.Any || len(a.In(f)) > 0
+}
+
+// PlannedForward is a forward whose link exists.
+type PlannedForward struct {
+	Forward
+	Interface string // of the link
+}

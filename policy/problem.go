@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+// Code names a kind of problem. It is stable: programs and the manual refer to it.
+type Code string
+
+// The problems that Derive finds.
+const (
+	InterfaceMissing  Code = "interface-missing"
+	InterfaceDown     Code = "interface-down"
+	NoCarrier         Code = "no-carrier"
+	NoAddress         Code = "no-address"
+	NoGateway         Code = "no-gateway"
+	GatewayOutside    Code = "gateway-outside"
+	LANMissing        Code = "lan-missing"
+	NoLinks           Code = "no-links"
+	TargetDead        Code = "target-dead"
+	MarkInUse         Code = "mark-in-use"
+	ForwardUnroutable Code = "forward-without-link"
+)
+
+// Problem is a place where the policy and the host disagree. It is not an error: enlace does what can be done and says
+// what cannot.
+type Problem struct {
+	Code    Code
+	Subject string // "link virtua", "lan office"
+	Text    string // what is wrong, and what to do about it
+	Pos     Pos
+}
+
+// String is one line for a person.
+func (p Problem) String() string {
+	s := p.Subject + ": " + p.Text + " [" + string(p.Code) + "]"
+	if at := p.Pos.String(); at != "" {
+		s += " (" + at + ")"
+	}
+	return s
+}
