@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nft
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/userdata"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// batch is one nftables transaction in the making: the kernel does all of it or nothing.
+//
+// google/nftables is used for its expressions; its messages are not, for two reasons. It cannot say in which byte order an
+// anonymous set is to be listed, nor by what expression a map is keyed, so `nft list` would show such sets wrongly. And its
+// errors name the type of a message, where we want the chain, rule or set that the kernel refused.
+type batch struct {
+	msgs   []netlink.Message
+	about  []string // what each message does, for errors
+	ids    map[string]uint32
+	lastID uint32
+}
+
+func newBatch() *batch { return &batch{ids: map[string]uint32{}} }
+
+func (b *batch) empty() bool { return len(b.msgs) == 0 }
+
+// add appends a message about an object of the table.
+func (b *batch) add(typ int, flags netlink.HeaderFlags, about string, attrs func(*netlink.AttributeEncoder)) error {
+	ae := netlink.NewAttributeEncoder()
+	ae.ByteOrder = binary.BigEndian
+	attrs(ae)
+	data, err := ae.Encode()
+	if err != nil {
+		return fmt.Errorf("nft: encode %s: %w", about, err)
+	}
+	b.msgs = append(b.msgs, message(typ, flags, data))
+	b.about = append(b.about, about)
+	return nil
+}
+
+// message has the header of nfnetlink: family inet, version 0, resource 0.
+func message(typ int, flags netlink.HeaderFlags, data []byte) netlink.Message {
+	return netlink.Message{
+		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | typ), Flags: netlink.Request | flags},
+		Data:   append([]byte{unix.NFPROTO_INET, unix.NFNETLINK_V0, 0, 0}, data...),
+	}
+}
+
+func (b *batch) addTable() error {
+	return b.add(unix.NFT_MSG_NEWTABLE, netlink.Create, "table", func(ae *netlink.AttributeEncoder) {
+		ae.String(unix.NFTA_TABLE_NAME, TableName)
+		ae.Uint32(unix.NFTA_TABLE_FLAGS, 0)
+	})
+}
+
+func (b *batch) delTable() error {
+	return b.add(unix.NFT_MSG_DELTABLE, 0, "table", func(ae *netlink.AttributeEncoder) { ae.String(unix.NFTA_TABLE_NAME, TableName) })
+}
+
+func (b *batch) addChain(c Chain) error {
+	return b.add(unix.NFT_MSG_NEWCHAIN, netlink.Create, "chain "+c.Name, func(ae *netlink.AttributeEncoder) {
+		ae.String(unix.NFTA_CHAIN_TABLE, TableName)
+		ae.String(unix.NFTA_CHAIN_NAME, c.Name)
+		if c.Hook == nil {
+			return
+		}
+		ae.Nested(unix.NFTA_CHAIN_HOOK, func(ae *netlink.AttributeEncoder) error {
+			ae.Uint32(unix.NFTA_HOOK_HOOKNUM, hookNumbers[c.Hook.Point])
+			ae.Uint32(unix.NFTA_HOOK_PRIORITY, uint32(int32(c.Hook.Priority)))
+			return nil
+		})
+		ae.Uint32(unix.NFTA_CHAIN_POLICY, nfAccept)
+		ae.String(unix.NFTA_CHAIN_TYPE, c.Hook.Type)
+	})
+}
+
+// hookNumbers are the hooks that enlace uses (linux/netfilter.h).
+var hookNumbers = map[string]uint32{"prerouting": unix.NF_INET_PRE_ROUTING, "output": unix.NF_INET_LOCAL_OUT, "postrouting": unix.NF_INET_POST_ROUTING}
+
+func (b *batch) delChain(name string) error {
+	return b.add(unix.NFT_MSG_DELCHAIN, 0, "chain "+name, func(ae *netlink.AttributeEncoder) {
+		ae.String(unix.NFTA_CHAIN_TABLE, TableName)
+		ae.String(unix.NFTA_CHAIN_NAME, name)
+	})
+}
+
+// addRule adds a rule before the rule with the given handle, or at the end when it is 0.
+func (b *batch) addRule(chain string, r Rule, before uint64) error {
+	e := encoder{batch: b}
+	for _, s := range r.Statements {
+		s.encode(&e)
+	}
+	flags := netlink.HeaderFlags(netlink.Create)
+	if before == 0 {
+		flags |= netlink.Append
+	}
+	return b.add(unix.NFT_MSG_NEWRULE, flags, "rule in "+chain+": "+r.text(), func(ae *netlink.AttributeEncoder) {
+		ae.String(unix.NFTA_RULE_TABLE, TableName)
+		ae.String(unix.NFTA_RULE_CHAIN, chain)
+		ae.Nested(unix.NFTA_RULE_EXPRESSIONS, func(ae *netlink.AttributeEncoder) error {
+			for _, x := range e.exprs {
+				data, err := expr.Marshal(unix.NFPROTO_INET, x)
+				if err != nil {
+					return err
+				}
+				ae.Bytes(unix.NLA_F_NESTED|unix.NFTA_LIST_ELEM, data)
+			}
+			return nil
+		})
+		ae.Bytes(unix.NFTA_RULE_USERDATA, ruleData(r))
+		if before != 0 {
+			ae.Uint64(unix.NFTA_RULE_POSITION, before)
+		}
+	})
+}
+
+func (b *batch) delRule(chain string, handle uint64) error {
+	return b.add(unix.NFT_MSG_DELRULE, 0, "rule in "+chain, func(ae *netlink.AttributeEncoder) {
+		ae.String(unix.NFTA_RULE_TABLE, TableName)
+		ae.String(unix.NFTA_RULE_CHAIN, chain)
+		ae.Uint64(unix.NFTA_RULE_HANDLE, handle)
+	})
+}
+
+// dataHash is the type of our own user data: a rule's hash, by which it is recognized when it is read back. nft passes over
+// types that it does not know (libnftnl's own end at 1).
+const dataHash userdata.Type = 0xe1
+
+// longestComment is what nft accepts (NFTNL_UDATA_COMMENT_MAXLEN, with the final NUL).
+const longestComment = 127
+
+func ruleData(r Rule) []byte {
+	var data []byte
+	if r.Comment != "" {
+		data = userdata.AppendString(data, userdata.TypeComment, r.Comment)
+	}
+	return userdata.Append(data, dataHash, binary.BigEndian.AppendUint64(nil, r.hash()))
+}
+
+// hashIn is the hash in a rule's user data, 0 when it has none: such a rule is not of our making.
+func hashIn(data []byte) uint64 {
+	for len(data) >= 2 && len(data) >= 2+int(data[1]) {
+		value := data[2 : 2+data[1]]
+		if userdata.Type(data[0]) == dataHash && len(value) == 8 {
+			return binary.BigEndian.Uint64(value)
+		}
+		data = data[2+data[1]:]
+	}
+	return 0
+}
+
+// nfAccept is NF_ACCEPT of linux/netfilter.h.
+const nfAccept = 1

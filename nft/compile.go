@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nft
+
+import (
+	"fmt"
+	"net/netip"
+
+	"go4.org/netipx"
+	"golang.org/x/sys/unix"
+
+	"enlace/policy"
+)
+
+// Compile turns a plan into the table. The same plan always gives the same table.
+//
+// How a packet goes through it is told in the comments of the functions below, one for each base chain. Names of sets,
+// maps and chains are stable: other programs may read them, and `nft list table inet enlace` is meant to be read.
+func Compile(p policy.Plan) Table {
+	c := compiler{plan: p, mask: p.Settings.MarkMask, seen: map[string]bool{}}
+	for _, f := range policy.Families {
+		c.relevant[f] = p.Active[f] || c.refuses(f)
+	}
+	c.dispatchMaps()
+	c.localNetworks()
+	c.prerouting()
+	c.output()
+	c.postrouting()
+	c.translation()
+	c.targets()
+	return c.table
+}
+
+// compiler is one compilation in progress.
+type compiler struct {
+	plan     policy.Plan
+	mask     uint32
+	relevant [2]bool // families that rules are made for
+	table    Table
+	seen     map[string]bool // names of address sets that are in the table already
+	rejects  bool            // some rule needs the chain that rejects
+}
+
+// refuses tells whether any rule rejects or drops flows of a family: then it matters even when no link carries it.
+func (c *compiler) refuses(f policy.Family) bool {
+	for _, r := range c.plan.Rules {
+		if k := r.Via[f].Kind; (k == policy.ToReject || k == policy.ToDrop) && r.From.Takes(f) && r.To.Takes(f) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *compiler) chain(name string, hook *Hook, rules ...Rule) {
+	c.table.Chains = append(c.table.Chains, Chain{Name: name, Hook: hook, Rules: rules})
+}
+
+// rule is a rule without a place in the policy.
+func rule(s ...Statement) Rule { return Rule{Statements: s} }
+
+// because gives a rule a comment.
+func (r Rule) because(format string, args ...any) Rule {
+	r.Comment = fmt.Sprintf(format, args...)
+	if len(r.Comment) > longestComment {
+		r.Comment = r.Comment[:longestComment]
+	}
+	return r
+}
+
+// dispatchMaps lead packets to the chains of a link: by the interface they come from or leave by, and by the mark of their
+// flow. They are maps with names so that a link that comes or goes changes an element, and no rule.
+func (c *compiler) dispatchMaps() {
+	arrivals, flows, guards, sources := []Element{}, []Element{}, []Element{}, []Element{}
+	uplinks := []Element{}
+	for _, l := range c.plan.Links {
+		name := ifnameBytes(l.Interface)
+		uplinks = append(uplinks, Element{From: name})
+		arrivals = append(arrivals, Element{From: name, Verdict: goTo("from_" + l.Name)})
+		flows = append(flows, Element{From: host32(l.Mark), Verdict: goTo("on_" + l.Name)})
+		guards = append(guards, Element{From: name, Verdict: goTo("guard_" + l.Name)})
+		sources = append(sources, Element{From: name, Verdict: goTo("nat_" + l.Name)})
+	}
+	c.table.Sets = append(c.table.Sets,
+		Set{Name: "uplinks", Key: ifname, Elements: uplinks},
+		Set{Name: "arrivals", Key: ifname, Map: true, Elements: arrivals},
+		Set{Name: "flows", Key: mark, Map: true, Elements: flows},
+		Set{Name: "guards", Key: ifname, Map: true, Elements: guards},
+		Set{Name: "sources", Key: ifname, Map: true, Elements: sources},
+	)
+}
+
+// localNetworks are destinations behind links that the main table knows specifically, and those that never leave a link:
+// a modem's own web page must be asked through its link, whatever the rules say.
+func (c *compiler) localNetworks() {
+	for _, f := range policy.Families {
+		if !c.relevant[f] {
+			continue
+		}
+		var b netipx.IPSetBuilder
+		for _, p := range neverRouted[f] {
+			b.AddPrefix(netip.MustParsePrefix(p))
+		}
+		for _, l := range c.plan.Links {
+			if l.Paths[f] != nil {
+				for _, n := range l.Paths[f].Networks {
+					b.AddPrefix(n.Dest)
+				}
+			}
+		}
+		set, _ := b.IPSet()
+		c.table.Sets = append(c.table.Sets, Set{Name: nearby(f), Key: keyOf(int(f)), Interval: true, Elements: rangeElements(set.Ranges())})
+	}
+}
+
+// neverRouted are multicast (RFC 5771, RFC 4291), limited broadcast (RFC 919) and link-local addresses.
+var neverRouted = [2][]string{{"224.0.0.0/4", "255.255.255.255/32"}, {"fe80::/10", "ff00::/8"}}
+
+func nearby(f policy.Family) string { return fmt.Sprintf("nearby%d", 4+2*int(f)) }
+
+func rangeElements(ranges []netipx.IPRange) []Element {
+	out := make([]Element, len(ranges))
+	for i, r := range ranges {
+		out[i] = Element{From: r.From().AsSlice(), To: r.To().AsSlice()}
+	}
+	return out
+}
+
+// prerouting decides for packets that come in. One of a known flow takes one look-up of its flow's mark, and is done.
+// A packet from a link never gets a mark: it is for the router or for the inside, where main knows the way.
+// Only the first packet of a flow from inside goes on to the rules.
+func (c *compiler) prerouting() {
+	c.chain("prerouting", &Hook{"filter", "prerouting", mangle},
+		rule(dispatch{selector: iifname, set: "arrivals"}),
+		rule(dispatch{selector: marked(true, c.mask), set: "flows"}),
+		rule(isNew, goTo("choose")),
+	)
+	for _, l := range c.plan.Links {
+		c.fromLink(l)
+	}
+	// Would main send it to a link, or nowhere? Then it is ours to route. Networks inside, VPNs and containers are not.
+	rules := c.onlyRelevant()
+	for _, f := range policy.Families {
+		if c.relevant[f] {
+			rules = append(rules, rule(inSet{selector: address(destination, int(f)), set: nearby(f)}, accept))
+		}
+	}
+	var links []Element
+	for _, s := range c.table.Sets[0].Elements {
+		links = append(links, Element{From: s.From})
+	}
+	if len(links) > 0 {
+		rules = append(rules, rule(oneOf(fibDaddrName, links), goTo("rules")))
+	}
+	rules = append(rules, rule(equals{selector: fibDaddrOIF, value: host32(0)}, ofType{destination, unix.RTN_UNICAST}, goTo("rules")))
+	c.chain("choose", nil, rules...)
+	c.chain("rules", nil, append(c.policyRules(false), c.defaultRules()...)...)
+}
+
+// onlyRelevant lets packets pass of a family that no link carries.
+func (c *compiler) onlyRelevant() []Rule {
+	for _, f := range policy.Families {
+		if !c.relevant[f] {
+			return []Rule{rule(ofFamily(f), accept).because("no link carries %s", f)}
+		}
+	}
+	return nil
+}
+
+// fromLink is the way of packets that come in from a link. A new flow gets the link's number, so that its answers go back the
+// way it came. Addresses of the inside cannot come from outside: this is the check that the kernel's rp_filter would make.
+func (c *compiler) fromLink(l policy.PlannedLink) {
+	rules := []Rule{
+		rule(isOngoing, accept),
+		rule(ofType{source, unix.RTN_LOCAL}, counter{}, drop).because("from outside with one of the router's own addresses"),
+	}
+	var inside []Element
+	for _, name := range unique(c.plan.LANInterfaces) {
+		inside = append(inside, Element{From: ifnameBytes(name)})
+	}
+	if len(inside) > 0 {
+		rules = append(rules, rule(oneOf(fibSaddrName, inside), counter{}, drop).because("from outside with an address of the inside"))
+	}
+	rules = append(rules, rule(setMark{l.Mark, c.mask, true}))
+	c.chain("from_"+l.Name, nil, rules...)
+}
+
+// output decides for the router's own packets. The kernel has chosen a source address before any hook, from the default
+// block's table: what no rule takes keeps that choice. A socket that carries a mark of ours, or that was routed by the address
+// it is bound to, is left alone: health probes must not be moved to a link that works.
+func (c *compiler) output() {
+	own := c.policyRules(true)
+	rules := []Rule{rule(dispatch{selector: marked(true, c.mask), set: "flows"})}
+	if len(own) > 0 {
+		rules = append(rules, rule(isNew, inSet{selector: oifname, set: "uplinks"}, goTo("own_rules")))
+	}
+	c.chain("output", &Hook{"route", "output", mangle}, rules...)
+	if len(own) == 0 {
+		return
+	}
+	before := c.onlyRelevant()
+	before = append(before, rule(equals{selector: marked(false, c.mask), value: host32(0), not: true}, accept).because("the socket has a mark of ours"))
+	for _, f := range policy.Families {
+		if c.relevant[f] {
+			before = append(before, rule(inSet{selector: address(destination, int(f)), set: nearby(f)}, accept))
+		}
+	}
+	c.chain("own_rules", nil, append(append(before, c.boundSockets()...), own...)...)
+}
+
+// boundSockets lets pass what was routed to a link that the default block does not use: only an address or a device that the
+// socket is bound to can have led there.
+func (c *compiler) boundSockets() []Rule {
+	usual := map[int]bool{}
+	for _, f := range policy.Families {
+		switch v := c.plan.Default[f]; v.Kind {
+		case policy.ToLink:
+			usual[v.Index] = true
+		case policy.ToGroup:
+			for _, s := range c.plan.Groups[v.Index].Live[f] {
+				usual[s.Link] = true
+			}
+		}
+	}
+	if len(usual) == 0 {
+		return nil // main decides, and we do not know how
+	}
+	var elems []Element
+	for i, l := range c.plan.Links {
+		if !usual[i] {
+			elems = append(elems, Element{From: ifnameBytes(l.Interface)})
+		}
+	}
+	if len(elems) == 0 {
+		return nil
+	}
+	return []Rule{rule(oneOf(oifname, elems), accept).because("the socket is bound to a link")}
+}
+
+// postrouting is the guard of the first invariant: a packet whose flow belongs to one link never leaves by another. Packets
+// without a flow cannot be translated, and would leave with an address of the inside.
+func (c *compiler) postrouting() {
+	c.chain("postrouting", &Hook{"filter", "postrouting", mangle}, rule(dispatch{selector: oifname, set: "guards"}))
+	for _, l := range c.plan.Links {
+		stray := rule(isNoFlow, ofType{source, unix.RTN_LOCAL}, accept)
+		if !l.Masquerade {
+			stray = rule(isNoFlow, accept)
+		}
+		c.chain("guard_"+l.Name, nil,
+			rule(dispatch{selector: marked(true, c.mask), elems: []Element{{From: host32(0), Verdict: accept}, {From: host32(l.Mark), Verdict: accept}}}),
+			stray,
+			rule(counter{}, drop).because("guard of link %s: of another link's flow, or of none", l.Name),
+		)
+	}
+}
+
+// translation is done once for a flow. A flow that was routed by the kernel's choice (by = "route", the main table, a bound
+// socket) gets the number of the link it leaves by, and is held there from then on.
+func (c *compiler) translation() {
+	if len(c.plan.Forwards) > 0 {
+		var rules []Rule
+		for _, f := range c.plan.Forwards {
+			rules = append(rules, rule(
+				equals{selector: iifname, value: ifnameBytes(f.Interface)},
+				ofFamily(policy.FamilyOf(f.To.Addr())),
+				equals{selector: portOf(destination, uint8(f.Protocol)), value: net16(f.Port)},
+				ofType{destination, unix.RTN_LOCAL},
+				counter{}, dnat{f.To},
+			).because("forward %s, %s", f.Name, f.Pos))
+		}
+		c.chain("dstnat", &Hook{"nat", "prerouting", dstnat}, rules...)
+	}
+	c.chain("srcnat", &Hook{"nat", "postrouting", srcnat}, rule(dispatch{selector: oifname, set: "sources"}))
+	for _, l := range c.plan.Links {
+		rules := []Rule{rule(setMark{l.Mark, c.mask, true})}
+		if l.Masquerade {
+			rules = append(rules, rule(counter{}, masquerade{}).because("link %s, %s", l.Name, l.Pos))
+		}
+		c.chain("nat_"+l.Name, nil, rules...)
+	}
+}
+
+func unique(list []string) []string {
+	var out []string
+	seen := map[string]bool{}
+	for _, s := range list {
+		if !seen[s] {
+			seen[s] = true
+			out = append(out, s)
+		}
+	}
+	return out
+}

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nft
+
+import (
+	"fmt"
+	"sort"
+
+	"golang.org/x/sys/unix"
+)
+
+// Change is what has to be done to bring the kernel's table to a wanted state.
+type Change struct {
+	// Lines describe it for people, one object each: "+ rule in rules: ...".
+	Lines []string
+	main  *batch // the transaction that makes the change
+	tidy  *batch // what nothing refers to any more; before Linux 6.2 it cannot be removed in the same transaction
+}
+
+// Empty tells whether nothing is to be done.
+func (ch *Change) Empty() bool { return len(ch.Lines) == 0 }
+
+// Diff compares the kernel's table with the wanted one.
+func (c *Conn) Diff(want Table) (*Change, error) {
+	have, err := c.read()
+	if err != nil {
+		return nil, err
+	}
+	d := differ{have: have, want: want, change: &Change{main: newBatch(), tidy: newBatch()}}
+	if err := d.diff(); err != nil {
+		return nil, err
+	}
+	return d.change, nil
+}
+
+// Apply makes the change. Nothing is done when the kernel refuses any part of it.
+func (c *Conn) Apply(ch *Change) error {
+	if err := c.commit(ch.main); err != nil {
+		return err
+	}
+	return c.commit(ch.tidy)
+}
+
+// Remove takes the table away, if there is one.
+func (c *Conn) Remove() (bool, error) {
+	have, err := c.read()
+	if err != nil || !have.exists {
+		return false, err
+	}
+	b := newBatch()
+	if err := b.delTable(); err != nil {
+		return false, err
+	}
+	return true, c.commit(b)
+}
+
+// differ is one comparison in progress.
+type differ struct {
+	have   *observed
+	want   Table
+	change *Change
+	errs   []error
+}
+
+func (d *differ) line(format string, args ...any) {
+	d.change.Lines = append(d.change.Lines, fmt.Sprintf(format, args...))
+}
+
+// do keeps the first error of building messages.
+func (d *differ) do(err error) {
+	if err != nil {
+		d.errs = append(d.errs, err)
+	}
+}
+
+func (d *differ) diff() error {
+	if !d.have.exists || d.misshapen() {
+		d.rebuild()
+	} else {
+		d.newChains()
+		d.sets()
+		d.rules()
+		d.leftovers()
+	}
+	if len(d.errs) > 0 {
+		return d.errs[0]
+	}
+	return nil
+}
+
+// misshapen tells whether something stands in the way that cannot be changed in place: a base chain at another hook, or a
+// set of another type.
+func (d *differ) misshapen() bool {
+	for _, c := range d.want.Chains {
+		have := d.have.chains[c.Name]
+		if have != nil && (have.hook == nil) != (c.Hook == nil) {
+			return true
+		}
+		if have != nil && c.Hook != nil && *have.hook != *c.Hook {
+			return true
+		}
+	}
+	for _, s := range d.want.Sets {
+		have := d.have.sets[s.Name]
+		if have != nil && (have.key != s.Key.typ.GetNFTMagic() || have.flags&(unix.NFT_SET_MAP|unix.NFT_SET_INTERVAL) != s.flags()) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s Set) flags() uint32 {
+	f := uint32(0)
+	if s.Map {
+		f |= unix.NFT_SET_MAP
+	}
+	if s.Interval {
+		f |= unix.NFT_SET_INTERVAL
+	}
+	return f
+}
+
+// rebuild replaces the whole table in one transaction.
+func (d *differ) rebuild() {
+	b := d.change.main
+	d.do(b.addTable())
+	if d.have.exists {
+		d.line("- table inet %s (it has another shape)", TableName)
+		d.do(b.delTable())
+		d.do(b.addTable())
+	}
+	d.line("+ table inet %s", TableName)
+	d.have = &observed{chains: map[string]*observedChain{}, sets: map[string]*observedSet{}}
+	d.newChains()
+	d.sets()
+	d.rules()
+}
+
+func (d *differ) newChains() {
+	for _, c := range d.want.Chains {
+		if d.have.chains[c.Name] == nil {
+			d.line("+ chain %s", c.Name)
+			d.do(d.change.main.addChain(c))
+			d.have.chains[c.Name] = &observedChain{hook: c.Hook}
+		}
+	}
+}
+
+// sets adds new sets, and the elements by which the others differ.
+func (d *differ) sets() {
+	for _, s := range d.want.Sets {
+		have := d.have.sets[s.Name]
+		if have == nil {
+			d.line("+ set %s { %s }", s.Name, s.summary())
+			d.do(d.change.main.addSet(s))
+			continue
+		}
+		var add, del []wireElement
+		wanted := map[string]bool{}
+		for _, w := range s.wire() {
+			wanted[w.id()] = true
+			if _, ok := have.elements[w.id()]; !ok {
+				add = append(add, w)
+			}
+		}
+		for id, w := range have.elements {
+			if !wanted[id] {
+				del = append(del, w)
+			}
+		}
+		sort.Slice(del, func(i, j int) bool { return del[i].id() < del[j].id() })
+		d.elements("-", unix.NFT_MSG_DELSETELEM, s, del)
+		d.elements("+", unix.NFT_MSG_NEWSETELEM, s, add)
+	}
+}
+
+func (d *differ) elements(sign string, typ int, s Set, list []wireElement) {
+	if len(list) == 0 {
+		return
+	}
+	for _, w := range list {
+		if !w.end {
+			d.line("%s element of %s: %s", sign, s.Name, Element{From: w.key, Verdict: w.verdict}.show(s.Key))
+		}
+	}
+	d.do(d.change.main.elements(typ, s.Name, 0, list))
+}
+
+// rules compares every chain rule by rule. What both ends have in common stays, with its counters; what lies between is
+// replaced.
+func (d *differ) rules() {
+	for _, c := range d.want.Chains {
+		have := d.have.chains[c.Name].rules
+		head := 0
+		for head < len(have) && head < len(c.Rules) && have[head].hash == c.Rules[head].hash() {
+			head++
+		}
+		tail := 0
+		for tail < len(have)-head && tail < len(c.Rules)-head &&
+			have[len(have)-1-tail].hash == c.Rules[len(c.Rules)-1-tail].hash() {
+			tail++
+		}
+		before := uint64(0)
+		if tail > 0 {
+			before = have[len(have)-tail].handle
+		}
+		for _, r := range c.Rules[head : len(c.Rules)-tail] {
+			d.line("+ rule in %s: %s", c.Name, r.text())
+			d.do(d.change.main.addRule(c.Name, r, before))
+		}
+		for _, r := range have[head : len(have)-tail] {
+			d.line("- rule in %s (handle %d)", c.Name, r.handle)
+			d.do(d.change.main.delRule(c.Name, r.handle))
+		}
+	}
+}
+
+// leftovers removes chains and sets that are not wanted: their rules with the change, they themselves after it.
+func (d *differ) leftovers() {
+	chains, sets := map[string]bool{}, map[string]bool{}
+	for _, c := range d.want.Chains {
+		chains[c.Name] = true
+	}
+	for _, s := range d.want.Sets {
+		sets[s.Name] = true
+	}
+	// Sets first: a map that goes must go before the chains that it leads to.
+	for _, name := range sortedKeys(d.have.sets) {
+		if !sets[name] {
+			d.line("- set %s", name)
+			d.do(d.change.tidy.delSet(name))
+		}
+	}
+	for _, name := range sortedKeys(d.have.chains) {
+		if chains[name] {
+			continue
+		}
+		d.line("- chain %s", name)
+		for _, r := range d.have.chains[name].rules {
+			d.do(d.change.main.delRule(name, r.handle))
+		}
+		d.do(d.change.tidy.delChain(name))
+	}
+}
+
+func sortedKeys[T any](m map[string]T) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}

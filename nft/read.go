@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nft
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/google/nftables/expr"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// observed is the kernel's table, as far as it matters for comparing: rules by hash and handle.
+type observed struct {
+	exists bool
+	chains map[string]*observedChain
+	sets   map[string]*observedSet
+}
+
+type observedChain struct {
+	hook  *Hook
+	rules []observedRule
+}
+
+type observedRule struct {
+	hash   uint64 // 0: not made by us
+	handle uint64
+}
+
+type observedSet struct {
+	key, flags uint32
+	elements   map[string]wireElement // by id
+}
+
+// read observes the table.
+func (c *Conn) read() (*observed, error) {
+	o := &observed{chains: map[string]*observedChain{}, sets: map[string]*observedSet{}}
+	err := c.dump(unix.NFT_MSG_GETTABLE, nil, func(ad *netlink.AttributeDecoder) error {
+		for ad.Next() {
+			o.exists = o.exists || ad.Type() == unix.NFTA_TABLE_NAME && ad.String() == TableName
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("nft: list tables: %w", explain(err))
+	}
+	if !o.exists {
+		return o, nil
+	}
+	if err := errors.Join(c.readChains(o), c.readRules(o), c.readSets(o)); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+func (c *Conn) readChains(o *observed) error {
+	err := c.dump(unix.NFT_MSG_GETCHAIN, nil, func(ad *netlink.AttributeDecoder) error {
+		table, name, chain := "", "", &observedChain{}
+		for ad.Next() {
+			switch ad.Type() {
+			case unix.NFTA_CHAIN_TABLE:
+				table = ad.String()
+			case unix.NFTA_CHAIN_NAME:
+				name = ad.String()
+			case unix.NFTA_CHAIN_HOOK:
+				chain.ensureHook()
+				ad.Nested(chain.decodeHook)
+			case unix.NFTA_CHAIN_TYPE:
+				chain.ensureHook()
+				chain.hook.Type = ad.String()
+			}
+		}
+		if table == TableName {
+			o.chains[name] = chain
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("nft: list chains: %w", err)
+	}
+	return nil
+}
+
+func (c *observedChain) ensureHook() {
+	if c.hook == nil {
+		c.hook = &Hook{}
+	}
+}
+
+func (c *observedChain) decodeHook(ad *netlink.AttributeDecoder) error {
+	for ad.Next() {
+		switch ad.Type() {
+		case unix.NFTA_HOOK_HOOKNUM:
+			for name, n := range hookNumbers {
+				if n == ad.Uint32() {
+					c.hook.Point = name
+				}
+			}
+		case unix.NFTA_HOOK_PRIORITY:
+			c.hook.Priority = int(int32(ad.Uint32()))
+		}
+	}
+	return nil
+}
+
+func (c *Conn) readRules(o *observed) error {
+	filter := func(ae *netlink.AttributeEncoder) { ae.String(unix.NFTA_RULE_TABLE, TableName) }
+	err := c.dump(unix.NFT_MSG_GETRULE, filter, func(ad *netlink.AttributeDecoder) error {
+		chain, r := "", observedRule{}
+		for ad.Next() {
+			switch ad.Type() {
+			case unix.NFTA_RULE_CHAIN:
+				chain = ad.String()
+			case unix.NFTA_RULE_HANDLE:
+				r.handle = ad.Uint64()
+			case unix.NFTA_RULE_USERDATA:
+				r.hash = hashIn(ad.Bytes())
+			}
+		}
+		if to := o.chains[chain]; to != nil {
+			to.rules = append(to.rules, r)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("nft: list rules: %w", err)
+	}
+	return nil
+}
+
+func (c *Conn) readSets(o *observed) error {
+	filter := func(ae *netlink.AttributeEncoder) { ae.String(unix.NFTA_SET_TABLE, TableName) }
+	err := c.dump(unix.NFT_MSG_GETSET, filter, func(ad *netlink.AttributeDecoder) error {
+		name, s := "", &observedSet{elements: map[string]wireElement{}}
+		for ad.Next() {
+			switch ad.Type() {
+			case unix.NFTA_SET_NAME:
+				name = ad.String()
+			case unix.NFTA_SET_FLAGS:
+				s.flags = ad.Uint32()
+			case unix.NFTA_SET_KEY_TYPE:
+				s.key = ad.Uint32()
+			}
+		}
+		if s.flags&unix.NFT_SET_ANONYMOUS == 0 {
+			o.sets[name] = s
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("nft: list sets: %w", err)
+	}
+	for name, s := range o.sets {
+		if err := c.readElements(name, s); err != nil {
+			return fmt.Errorf("nft: list set %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (c *Conn) readElements(name string, s *observedSet) error {
+	filter := func(ae *netlink.AttributeEncoder) {
+		ae.String(unix.NFTA_SET_ELEM_LIST_TABLE, TableName)
+		ae.String(unix.NFTA_SET_ELEM_LIST_SET, name)
+	}
+	return c.dump(unix.NFT_MSG_GETSETELEM, filter, func(ad *netlink.AttributeDecoder) error {
+		for ad.Next() {
+			if ad.Type() != unix.NFTA_SET_ELEM_LIST_ELEMENTS {
+				continue
+			}
+			ad.Nested(func(ad *netlink.AttributeDecoder) error {
+				for ad.Next() {
+					w := wireElement{}
+					ad.Nested(w.decode)
+					s.elements[w.id()] = w
+				}
+				return nil
+			})
+		}
+		return nil
+	})
+}
+
+// wireElement is an element as the kernel keeps it: a range is two of them.
+type wireElement struct {
+	key     []byte
+	end     bool
+	verdict Verdict
+}
+
+// id tells elements of one set apart. The verdict is part of it, so that a changed verdict is a deletion and an addition,
+// which is how the kernel wants it.
+func (w wireElement) id() string {
+	s := string(w.key)
+	if w.end {
+		s += " end"
+	}
+	if w.verdict != (Verdict{}) {
+		s += " " + w.verdict.text()
+	}
+	return s
+}
+
+func (w *wireElement) decode(ad *netlink.AttributeDecoder) error {
+	for ad.Next() {
+		switch ad.Type() {
+		case unix.NFTA_SET_ELEM_KEY:
+			ad.Nested(func(ad *netlink.AttributeDecoder) error {
+				for ad.Next() {
+					w.key = ad.Bytes()
+				}
+				return nil
+			})
+		case unix.NFTA_SET_ELEM_FLAGS:
+			w.end = ad.Uint32()&unix.NFT_SET_ELEM_INTERVAL_END != 0
+		case unix.NFTA_SET_ELEM_DATA:
+			ad.Nested(func(ad *netlink.AttributeDecoder) error {
+				for ad.Next() {
+					ad.Nested(w.decodeVerdict)
+				}
+				return nil
+			})
+		}
+	}
+	return nil
+}
+
+func (w *wireElement) decodeVerdict(ad *netlink.AttributeDecoder) error {
+	for ad.Next() {
+		switch ad.Type() {
+		case unix.NFTA_VERDICT_CODE:
+			w.verdict.Kind = expr.VerdictKind(int32(ad.Uint32()))
+		case unix.NFTA_VERDICT_CHAIN:
+			w.verdict.Chain = ad.String()
+		}
+	}
+	return nil
+}
+
+// dumpOnce is one attempt of dump.
+func (c *Conn) dumpOnce(typ int, filter func(*netlink.AttributeEncoder), each func(*netlink.AttributeDecoder) error) error {
+	ae := netlink.NewAttributeEncoder()
+	ae.ByteOrder = binary.BigEndian
+	if filter != nil {
+		filter(ae)
+	}
+	data, err := ae.Encode()
+	if err != nil {
+		return err
+	}
+	replies, err := c.nl.Execute(message(typ, netlink.Dump, data))
+	if err != nil {
+		return err
+	}
+	for _, r := range replies {
+		if r.Header.Flags&netlink.DumpInterrupted != 0 {
+			return unix.EINTR
+		}
+		if len(r.Data) < 4 || r.Data[0] != unix.NFPROTO_INET {
+			continue
+		}
+		ad, err := netlink.NewAttributeDecoder(r.Data[4:])
+		if err != nil {
+			return err
+		}
+		ad.ByteOrder = binary.BigEndian
+		if err := each(ad); err != nil {
+			return err
+		}
+		if err := ad.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

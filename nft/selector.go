@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nft
+
+import (
+	"fmt"
+
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// selector is something of a packet that a match can look at.
+type selector struct {
+	name   string // in nft's syntax
+	key    key
+	load   []expr.Any // leaves the value in register 1
+	family int        // 1 + the address family that the packet must have, 0: any
+	l4     uint8      // the protocol that the packet must have, 0: any
+}
+
+var (
+	iifname       = selector{name: "iifname", key: ifname, load: []expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}}}
+	oifname       = selector{name: "oifname", key: ifname, load: []expr.Any{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1}}}
+	l4proto       = selector{name: "meta l4proto", key: proto, load: []expr.Any{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}}}
+	fibDaddrOIF   = selector{name: "fib daddr oif", key: integer, load: []expr.Any{&expr.Fib{Register: 1, FlagDADDR: true, ResultOIF: true}}}
+	fibDaddrName  = selector{name: "fib daddr oifname", key: ifname, load: []expr.Any{&expr.Fib{Register: 1, FlagDADDR: true, ResultOIFNAME: true}}}
+	fibSaddrName  = selector{name: "fib saddr oifname", key: ifname, load: []expr.Any{&expr.Fib{Register: 1, FlagSADDR: true, ResultOIFNAME: true}}}
+	transportPort = [2]int{0, 2} // offsets of source and destination port in the headers of all protocols that have them
+)
+
+// marked is the packet's or the connection's mark under a mask.
+func marked(ct bool, mask uint32) selector {
+	s := selector{name: "meta mark", key: mark, load: []expr.Any{&expr.Meta{Key: expr.MetaKeyMARK, Register: 1}}}
+	if ct {
+		s = selector{name: "ct mark", key: mark, load: []expr.Any{&expr.Ct{Key: expr.CtKeyMARK, Register: 1}}}
+	}
+	if mask != 1<<32-1 {
+		s.name += fmt.Sprintf(" & 0x%08x", mask)
+		s.load = append(s.load, &expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: host32(mask), Xor: host32(0)})
+	}
+	return s
+}
+
+// Which side of a packet a selector looks at.
+const (
+	source = iota
+	destination
+)
+
+// address is the source or destination address of a family (0: IPv4, 1: IPv6).
+func address(side, family int) selector {
+	name := [2][2]string{{"ip saddr", "ip daddr"}, {"ip6 saddr", "ip6 daddr"}}[family][side]
+	offset := [2][2]uint32{{12, 16}, {8, 24}}[family][side] // RFC 791, RFC 8200
+	k := keyOf(family)
+	return selector{name: name, key: k, family: 1 + family, load: []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: k.typ.Bytes},
+	}}
+}
+
+// portOf is the source or destination port. With a single protocol nft names it after the protocol, otherwise "th".
+func portOf(side int, protocol uint8) selector {
+	name := "th"
+	if protocol != 0 {
+		name = showProto(protocol)
+	}
+	return selector{
+		name: name + " " + [2]string{"sport", "dport"}[side], key: port, l4: protocol,
+		load: []expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: uint32(transportPort[side]), Len: 2}},
+	}
+}
+
+// dscpOf is the differentiated services code point. In IPv6 its six bits straddle the first two bytes.
+func dscpOf(family int) selector {
+	if family == 0 {
+		return selector{name: "ip dscp", key: dscp, family: 1, load: []expr.Any{
+			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 1, Len: 1},
+			&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{0xfc}, Xor: []byte{0}},
+		}}
+	}
+	return selector{name: "ip6 dscp", key: dscp, family: 2, load: []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 0, Len: 2},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 2, Mask: []byte{0x0f, 0xc0}, Xor: []byte{0, 0}},
+	}}
+}
+
+// slot counts packets round and round: 0, 1, ... n-1, 0, ...
+func slot(n int) selector {
+	return selector{name: fmt.Sprintf("numgen inc mod %d", n), key: integer, load: []expr.Any{
+		&expr.Numgen{Register: 1, Modulus: uint32(n), Type: unix.NFT_NG_INCREMENTAL},
+	}}
+}
