@@ -13,16 +13,15 @@ import (
 
 // Conn is a connection to nftables in one network namespace. It is not safe for concurrent use.
 type Conn struct {
-	nl    *netlink.Conn
-	netns int
+	nl *netlink.Conn
 	// Writes counts the messages that changed something since the connection was opened.
 	Writes int
 }
 
-// Open connects to nftables in the namespace with the given file descriptor, or in the caller's when it is 0. It fails with a
-// message for people when the kernel has no nftables or the caller may not use it.
-func Open(netns int) (*Conn, error) {
-	c := &Conn{netns: netns}
+// Open connects to nftables in the network namespace of the calling thread. It fails with a message for people when the
+// kernel has no nftables or the caller may not use it.
+func Open() (*Conn, error) {
+	c := &Conn{}
 	if err := c.dial(); err != nil {
 		return nil, err
 	}
@@ -35,7 +34,7 @@ func Open(netns int) (*Conn, error) {
 }
 
 func (c *Conn) dial() error {
-	nl, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: c.netns})
+	nl, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return fmt.Errorf("nft: open netlink: %w", explain(err))
 	}

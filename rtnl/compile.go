@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rtnl
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"enlace/policy"
+)
+
+// Where our ip rules stand, counted from settings.rule_priority. Rules of one kind exclude each other, so they share a
+// priority. What comes first is what most packets can leave at once.
+const (
+	specificFirst = 0  // the router's own packets: connected and specific routes of main first
+	byAddress     = 10 // what the router answers leaves where it was asked
+	unmarkedFirst = 20 // with many links: unmarked packets need not be compared with every mark
+	byMark        = 30
+	byDefault     = 90 // the router's own packets that nothing else takes
+)
+
+// LastResort is the priority of the rule behind those of main (32766) and default (32767): for unmarked packets that main
+// knows no way for.
+const LastResort = 33000
+
+// manyLinks is from how many marks on unmarked packets get a rule of their own.
+const manyLinks = 5
+
+// Compile turns a plan into routes, rules and sysctls, in the order in which they can be added.
+func Compile(p policy.Plan) State {
+	var s State
+	for _, f := range policy.Families {
+		if !p.Active[f] {
+			continue
+		}
+		for _, l := range p.Links {
+			s.Routes = append(s.Routes, linkRoutes(l, f)...)
+		}
+		for _, g := range p.Groups {
+			s.Routes = append(s.Routes, groupRoutes(p, g, f)...)
+		}
+		s.Rules = append(s.Rules, rules(p, f)...)
+	}
+	s.Sysctls = sysctls(p)
+	return s
+}
+
+func metric(f policy.Family) uint32 {
+	if f == policy.V6 {
+		return metricV6
+	}
+	return 0
+}
+
+// leakStop ends a table: a flow that belongs to a link whose way is gone gets an ICMP error instead of another link.
+func leakStop(table uint32, f policy.Family) Route {
+	return Route{Key: Key{Family: f, Table: table, Dest: f.Default(), Metric: metricLast}}
+}
+
+// linkRoutes are a link's table: what its interface reaches by itself, the default route, and the leak stop.
+func linkRoutes(l policy.PlannedLink, f policy.Family) []Route {
+	p := l.Paths[f]
+	if p == nil {
+		return []Route{leakStop(l.Table, f)}
+	}
+	var out []Route
+	for _, n := range p.Networks {
+		out = append(out, Route{
+			Key: Key{Family: f, Table: l.Table, Dest: n.Dest, Metric: metric(f)}, Source: p.Address,
+			Hops: []Hop{{Interface: l.Interface, Index: l.Index, Gateway: n.Gateway, Weight: 1}},
+		})
+	}
+	out = append(out, Route{
+		Key: Key{Family: f, Table: l.Table, Dest: f.Default(), Metric: metric(f)}, Source: p.Address,
+		Hops: []Hop{{Interface: l.Interface, Index: l.Index, Gateway: p.Gateway, OnLink: p.OnLink, Weight: 1}},
+	})
+	return append(out, leakStop(l.Table, f))
+}
+
+// groupRoutes are a group's table: the multipath default with the weights of the live members. Each hop's source is the
+// address of its own interface, which is why the route has none.
+func groupRoutes(p policy.Plan, g policy.PlannedGroup, f policy.Family) []Route {
+	stop := leakStop(g.Table, f)
+	if len(g.Live[f]) == 0 {
+		return []Route{stop}
+	}
+	r := Route{Key: Key{Family: f, Table: g.Table, Dest: f.Default(), Metric: metric(f)}}
+	for _, share := range g.Live[f] {
+		l := p.Links[share.Link]
+		path := l.Paths[f]
+		r.Hops = append(r.Hops, Hop{Interface: l.Interface, Index: l.Index, Gateway: path.Gateway, OnLink: path.OnLink, Weight: share.Weight})
+	}
+	if len(r.Hops) == 1 {
+		r.Hops[0].Weight = 1
+		r.Source = p.Links[g.Live[f][0].Link].Paths[f].Address
+	}
+	return []Route{r, stop}
+}
+
+// rules are the ip rules of one family.
+func rules(p policy.Plan, f policy.Family) []Rule {
+	base := Rule{Family: f, Protocol: p.Settings.Protocol}
+	first := p.Settings.RulePriority
+	add := func(list []Rule, r Rule, offset uint32) []Rule {
+		r.Priority = first + offset
+		return append(list, r)
+	}
+	r := base
+	r.Local, r.Table, r.NoDefault = true, unix.RT_TABLE_MAIN, true
+	out := add(nil, r, specificFirst)
+	for _, l := range p.Links {
+		for _, a := range l.Addresses {
+			if policy.FamilyOf(a) == f {
+				r = base
+				r.Local, r.From, r.Table = true, netip.PrefixFrom(a, a.BitLen()), l.Table
+				out = add(out, r, byAddress)
+			}
+		}
+	}
+	marks := markRules(p, base)
+	if len(marks) >= manyLinks {
+		r = base
+		r.Mask, r.Table = p.Settings.MarkMask, unix.RT_TABLE_MAIN
+		out = add(out, r, unmarkedFirst)
+	}
+	for _, r := range marks {
+		out = add(out, r, byMark)
+	}
+	if table := tableOf(p, p.Default[f]); table != 0 {
+		r = base
+		r.Local, r.Table = true, table
+		out = add(out, r, byDefault)
+	}
+	if table := lastResort(p, f); table != 0 {
+		r = base
+		r.Table, r.Priority = table, LastResort
+		out = append(out, r)
+	}
+	return out
+}
+
+// markRules lead marked packets to their tables, those of dead links too: the leak stop there is better than another link.
+func markRules(p policy.Plan, base Rule) []Rule {
+	var out []Rule
+	base.Mask = p.Settings.MarkMask
+	for _, l := range p.Links {
+		base.Mark, base.Table = l.Mark, l.Table
+		out = append(out, base)
+	}
+	for _, g := range p.Groups {
+		if g.Number != 0 {
+			base.Mark, base.Table = g.Mark, g.Table
+			out = append(out, base)
+		}
+	}
+	return out
+}
+
+// tableOf is the table of a live link or group, 0 for everything else.
+func tableOf(p policy.Plan, v policy.Verdict) uint32 {
+	switch v.Kind {
+	case policy.ToLink:
+		return p.Links[v.Index].Table
+	case policy.ToGroup:
+		return p.Groups[v.Index].Table
+	}
+	return 0
+}
+
+// lastResort is where packets go that have no mark and no route in main: where the default block says, otherwise through the
+// first link that works.
+func lastResort(p policy.Plan, f policy.Family) uint32 {
+	if table := tableOf(p, p.Default[f]); table != 0 {
+		return table
+	}
+	for _, l := range p.Links {
+		if l.Paths[f] != nil {
+			return l.Table
+		}
+	}
+	return 0
+}

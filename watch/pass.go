@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package watch brings the kernel to the state that a policy wants. A pass reads all facts, derives a plan, compares it with
+// what the kernel has, and writes what differs.
+package watch
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"enlace/nft"
+	"enlace/policy"
+	"enlace/rtnl"
+)
+
+// Kernel is what enlace reads and writes: routes and rules, the table, and two files.
+type Kernel struct {
+	rt    *rtnl.Conn
+	nft   *nft.Conn
+	lock  *os.File
+	files Files
+}
+
+// Files are the places of what enlace keeps outside the kernel.
+type Files struct {
+	Names   string // table names for iproute2
+	Sysctls string // what sysctls were before enlace changed them
+	Lock    string // held while the kernel is changed
+}
+
+// FilesBelow are the usual places below a root directory, which is "/" except in tests.
+func FilesBelow(root string) Files {
+	return Files{
+		Names:   filepath.Join(root, "etc/iproute2/rt_tables.d/enlace.conf"),
+		Sysctls: filepath.Join(root, "run/enlace/sysctls.json"),
+		Lock:    filepath.Join(root, "run/enlace/lock"),
+	}
+}
+
+// Open connects to the kernel in the network namespace of the calling thread. It fails, before anything is changed, when
+// the caller may not change the network or the kernel lacks nftables.
+func Open(files Files) (*Kernel, error) {
+	table, err := nft.Open()
+	if err != nil {
+		return nil, err
+	}
+	routes, err := rtnl.Open()
+	if err != nil {
+		return nil, errors.Join(err, table.Close())
+	}
+	return &Kernel{rt: routes, nft: table, files: files}, nil
+}
+
+// Close ends the connections; what was set up stays.
+func (k *Kernel) Close() error {
+	err := errors.Join(k.rt.Close(), k.nft.Close())
+	if k.lock != nil {
+		err = errors.Join(err, k.lock.Close())
+	}
+	return err
+}
+
+// Writes is how many messages and files have changed anything so far.
+func (k *Kernel) Writes() int { return k.rt.Writes + k.nft.Writes }
+
+// Pass is one comparison of a policy with the world.
+type Pass struct {
+	Plan     policy.Plan
+	Problems []policy.Problem
+	Facts    policy.Facts
+	// Lines are what is to be done, in words of `ip` and `nft`, without an end of line.
+	Lines []string
+
+	routes rtnl.Change
+	table  *nft.Change
+	names  []byte // nil: the file is right
+	before rtnl.State
+}
+
+// Empty tells whether the kernel is as the policy wants it.
+func (p *Pass) Empty() bool { return len(p.Lines) == 0 }
+
+// Compare reads the world and says what a policy would change. It writes nothing.
+func (k *Kernel) Compare(p policy.Policy) (*Pass, error) {
+	facts, have, err := k.rt.Observe(p.Settings.Protocol)
+	if err != nil {
+		return nil, err
+	}
+	pass := &Pass{Facts: facts}
+	pass.Plan, pass.Problems = policy.Derive(p, facts)
+	want := rtnl.Compile(pass.Plan)
+	if have.Sysctls, err = rtnl.ReadSysctls(want.Sysctls); err != nil {
+		return nil, err
+	}
+	pass.before = have
+	pass.routes = rtnl.Diff(have, want)
+	if pass.table, err = k.nft.Diff(nft.Compile(pass.Plan)); err != nil {
+		return nil, err
+	}
+	pass.Lines = append(append(pass.Lines, pass.routes.Lines...), pass.table.Lines...)
+	if names := rtnl.TableNames(pass.Plan); !rtnl.SameFile(k.files.Names, names) {
+		pass.names = names
+		pass.Lines = append(pass.Lines, "+ file "+k.files.Names)
+	}
+	return pass, nil
+}
+
+// Apply compares, and makes the change. When a part of it fails, what was done of it is undone.
+func (k *Kernel) Apply(p policy.Policy) (*Pass, error) {
+	if err := k.hold(); err != nil {
+		return nil, err
+	}
+	pass, err := k.Compare(p)
+	if err != nil || pass.Empty() {
+		return pass, err
+	}
+	if err := k.write(pass); err != nil {
+		return pass, errors.Join(err, k.undo(pass))
+	}
+	return pass, nil
+}
+
+// write makes a change in the order in which no packet meets a gap: what is added to routes and rules, the table, what is
+// removed.
+func (k *Kernel) write(pass *Pass) error {
+	protocol := pass.Plan.Settings.Protocol
+	if err := k.rt.SetSysctls(pass.routes.SetSysctls, k.files.Sysctls); err != nil {
+		return err
+	}
+	if err := k.rt.Add(pass.routes, protocol); err != nil {
+		return err
+	}
+	if err := k.nft.Apply(pass.table); err != nil {
+		return err
+	}
+	if err := k.rt.Remove(pass.routes, protocol); err != nil {
+		return err
+	}
+	if pass.names != nil {
+		k.rt.Writes++
+		return rtnl.WriteNames(k.files.Names, pass.names)
+	}
+	return nil
+}
+
+// undo puts routes, rules and sysctls back to what they were before a pass that failed. The table needs nothing: it changes
+// as a whole or not at all.
+func (k *Kernel) undo(pass *Pass) error {
+	protocol := pass.Plan.Settings.Protocol
+	_, now, err := k.rt.Observe(protocol)
+	if err != nil {
+		return fmt.Errorf("undo: %w", err)
+	}
+	if now.Sysctls, err = rtnl.ReadSysctls(pass.before.Sysctls); err != nil {
+		return fmt.Errorf("undo: %w", err)
+	}
+	back := rtnl.Diff(now, pass.before)
+	err = errors.Join(k.rt.Add(back, protocol), k.rt.Remove(back, protocol), k.rt.SetSysctls(back.SetSysctls, k.files.Sysctls))
+	if err != nil {
+		return fmt.Errorf("undo: %w", err)
+	}
+	return nil
+}
+
+// Down removes everything of ours and puts sysctls back. It returns what it did.
+func (k *Kernel) Down(s policy.Settings) ([]string, error) {
+	if err := k.hold(); err != nil {
+		return nil, err
+	}
+	_, have, err := k.rt.Observe(s.Protocol)
+	if err != nil {
+		return nil, err
+	}
+	change := rtnl.Diff(have, rtnl.State{})
+	lines := change.Lines
+	// First the table: a packet that is marked no longer needs the rules, one that still is does.
+	removed, err := k.nft.Remove()
+	if err != nil {
+		return nil, err
+	}
+	if removed {
+		lines = append([]string{"- table inet " + nft.TableName}, lines...)
+	}
+	if err := k.rt.Remove(change, s.Protocol); err != nil {
+		return lines, err
+	}
+	restored, err := rtnl.RestoreSysctls(k.files.Sysctls)
+	for _, r := range restored {
+		lines = append(lines, fmt.Sprintf("- sysctl %s = %s again", r.Name, r.Value))
+	}
+	return lines, errors.Join(err, rtnl.RemoveNames(k.files.Names))
+}
+
+// hold makes sure that nobody else changes the kernel for enlace at the same time. It waits for its turn.
+func (k *Kernel) hold() error {
+	if k.lock != nil {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(k.files.Lock), 0o755); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(k.files.Lock, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		return errors.Join(fmt.Errorf("lock %s: %w", f.Name(), err), f.Close())
+	}
+	k.lock = f
+	return nil
+}
