@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Stream is a flow that goes on until it is stopped, every packet of it watched.
+type Stream struct {
+	Flow   Flow
+	office *Office
+	conn   net.Conn
+	stop   chan struct{}
+	done   sync.WaitGroup
+
+	mu       sync.Mutex
+	sent     int
+	answered map[int]bool
+	links    map[string]int
+	err      error
+}
+
+// Result is what became of a stream.
+type Result struct {
+	Sent, Lost int            // packets; for TCP, chunks
+	Links      map[string]int // packets by the link that they left through
+	Err        error          // what ended it early
+}
+
+// StreamUDP starts a flow of so many packets a second. Each is answered by the server with the address it was seen from.
+func (o *Office) StreamUDP(n *Namespace, f Flow, perSecond int) (*Stream, error) {
+	f.Network = "udp"
+	s, err := o.stream(n, f)
+	if err != nil {
+		return nil, err
+	}
+	s.done.Add(2)
+	go s.sendUDP(time.Second / time.Duration(perSecond))
+	go s.receiveUDP()
+	return s, nil
+}
+
+// StreamTCP starts a download that goes on and on, in chunks of 64 KiB.
+func (o *Office) StreamTCP(n *Namespace, f Flow) (*Stream, error) {
+	f.Network = "tcp"
+	s, err := o.stream(n, f)
+	if err != nil {
+		return nil, err
+	}
+	s.done.Add(1)
+	go s.download()
+	return s, nil
+}
+
+func (o *Office) stream(n *Namespace, f Flow) (*Stream, error) {
+	s := &Stream{Flow: f, office: o, stop: make(chan struct{}), answered: map[int]bool{}, links: map[string]int{}}
+	err := n.Do(func() (err error) {
+		s.conn, err = f.dial()
+		return err
+	})
+	return s, err
+}
+
+func (s *Stream) sendUDP(every time.Duration) {
+	defer s.done.Done()
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-tick.C:
+		}
+		s.mu.Lock()
+		_, err := s.conn.Write([]byte(strconv.Itoa(s.sent)))
+		s.sent++
+		if err != nil && s.err == nil {
+			s.err = err // an ICMP error of an earlier packet, which counts as lost
+		}
+		s.mu.Unlock()
+	}
+}
+
+func (s *Stream) receiveUDP() {
+	defer s.done.Done()
+	buf := make([]byte, 2048)
+	for {
+		n, err := s.conn.Read(buf)
+		if err != nil {
+			if ne, ok := err.(net.Error); ok && ne.Timeout() {
+				return
+			}
+			select {
+			case <-s.stop:
+				return
+			default:
+				continue
+			}
+		}
+		addr, number, _ := strings.Cut(string(buf[:n]), " ")
+		seq, err := strconv.Atoi(number)
+		if err != nil {
+			continue
+		}
+		s.mu.Lock()
+		s.answered[seq] = true
+		s.mu.Unlock()
+		s.saw(addr)
+	}
+}
+
+// saw notes by which link a packet left.
+func (s *Stream) saw(addr string) {
+	link := "unknown"
+	if a, err := seenIn(addr); err == nil {
+		link = s.office.LinkOf(a)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.links[link]++
+}
+
+func (s *Stream) download() {
+	defer s.done.Done()
+	r := bufio.NewReaderSize(s.conn, 64<<10)
+	fail := func(err error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.err = err
+	}
+	line, err := r.ReadString('\n')
+	if err != nil {
+		fail(err)
+		return
+	}
+	s.saw(strings.TrimSpace(line))
+	const chunk = 64 << 10
+	for seq := 0; ; seq++ {
+		select {
+		case <-s.stop:
+			return
+		default:
+		}
+		_ = s.conn.SetDeadline(time.Now().Add(patience))
+		s.mu.Lock()
+		s.sent++
+		s.mu.Unlock()
+		if _, err := fmt.Fprintln(s.conn, chunk); err != nil {
+			fail(err)
+			return
+		}
+		if _, err := io.CopyN(io.Discard, r, chunk); err != nil {
+			fail(err)
+			return
+		}
+		s.mu.Lock()
+		s.answered[seq] = true
+		s.mu.Unlock()
+		time.Sleep(5 * time.Millisecond) // a download that leaves the machine to the others
+	}
+}
+
+// Stop ends the stream and says what became of it. It waits for answers that are still on their way.
+func (s *Stream) Stop() Result {
+	close(s.stop)
+	for range 50 { // up to half a second, and no longer than needed
+		s.mu.Lock()
+		all := len(s.answered) == s.sent
+		s.mu.Unlock()
+		if all {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	_ = s.conn.SetReadDeadline(time.Now())
+	s.done.Wait()
+	_ = s.conn.Close()
+	return Result{Sent: s.sent, Lost: s.sent - len(s.answered), Links: s.links, Err: s.err}
+}
