@@ -63,10 +63,10 @@ func (ch *Change) routes(have, want State) {
 		was, exists := old[r.Key]
 		switch {
 		case !exists:
-			ch.line("+ ip %s", r)
+			ch.line("+ %s", r)
 			ch.NewRoutes[r.Key] = true
 		case !was.equal(r):
-			ch.line("~ ip %s (was%s)", r, was.ways())
+			ch.line("~ %s (was%s)", r, was.ways())
 		default:
 			continue
 		}
@@ -74,7 +74,7 @@ func (ch *Change) routes(have, want State) {
 	}
 	for _, r := range have.Routes {
 		if !wanted[r.Key] {
-			ch.line("- ip %s", r)
+			ch.line("- %s", r)
 			ch.DelRoutes = append(ch.DelRoutes, r)
 		}
 	}
@@ -98,13 +98,13 @@ func (r Route) ways() string {
 func (ch *Change) rules(have, want State) {
 	for _, r := range want.Rules {
 		if !slices.Contains(have.Rules, r) {
-			ch.line("+ ip %s", r)
+			ch.line("+ %s", r)
 			ch.AddRules = append(ch.AddRules, r)
 		}
 	}
 	for i, r := range have.Rules {
 		if !slices.Contains(want.Rules, r) || slices.Contains(have.Rules[:i], r) {
-			ch.line("- ip %s", r)
+			ch.line("- %s", r)
 			ch.DelRules = append(ch.DelRules, r)
 		}
 	}
@@ -123,14 +123,14 @@ func (c *Conn) Add(ch Change, protocol uint8) error {
 			return fmt.Errorf("rtnl: table %d already has a route to %s that is not enlace's; remove it, or give the link or group another table", r.Table, r.Dest)
 		}
 		if err != nil {
-			return fmt.Errorf("rtnl: ip %s: %w", r, explain(err))
+			return fmt.Errorf("rtnl: %s: %w", r, explain(err))
 		}
 		c.Writes++
 	}
 	for _, r := range ch.AddRules {
 		// EEXIST says that it is already there.
 		if err := c.rule(unix.RTM_NEWRULE, netlink.Create|netlink.Excl, r); err != nil && !errors.Is(err, unix.EEXIST) {
-			return fmt.Errorf("rtnl: ip %s: %w", r, explain(err))
+			return fmt.Errorf("rtnl: %s: %w", r, explain(err))
 		}
 	}
 	return nil
@@ -141,12 +141,12 @@ func (c *Conn) Add(ch Change, protocol uint8) error {
 func (c *Conn) Remove(ch Change, protocol uint8) error {
 	for _, r := range ch.DelRules {
 		if err := c.rule(unix.RTM_DELRULE, 0, r); err != nil && !errors.Is(err, unix.ENOENT) {
-			return fmt.Errorf("rtnl: remove ip %s: %w", r, explain(err))
+			return fmt.Errorf("rtnl: remove %s: %w", r, explain(err))
 		}
 	}
 	for _, r := range ch.DelRoutes {
 		if err := c.rt.Route.Delete(r.message(protocol)); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("rtnl: remove ip %s: %w", r, explain(err))
+			return fmt.Errorf("rtnl: remove %s: %w", r, explain(err))
 		}
 		c.Writes++
 	}

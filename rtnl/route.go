@@ -128,13 +128,15 @@ func familyOf(af uint8) (policy.Family, bool) {
 	return 0, false
 }
 
-// String is the route as an `ip route` command takes it.
-func (r Route) String() string {
+// Command is the `ip` command that sets the route.
+func (r Route) Command() string { return ip(r.Family) + "route replace " + r.text() }
+
+// String is the route for a person.
+func (r Route) String() string { return ip(r.Family) + "route " + r.text() }
+
+// text is the route as `ip route` takes it.
+func (r Route) text() string {
 	var b strings.Builder
-	if r.Family == policy.V6 {
-		b.WriteString("-6 ")
-	}
-	b.WriteString("route replace ")
 	if len(r.Hops) == 0 {
 		b.WriteString("unreachable ")
 	}

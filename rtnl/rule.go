@@ -134,13 +134,24 @@ func uint32Of(ad *netlink.AttributeDecoder) uint32 {
 	return 0
 }
 
-// String is the rule as an `ip rule` command takes it.
-func (r Rule) String() string {
-	var b strings.Builder
-	if r.Family == policy.V6 {
-		b.WriteString("-6 ")
+// Command is the `ip` command that adds the rule.
+func (r Rule) Command() string { return ip(r.Family) + "rule add " + r.text() }
+
+// String is the rule for a person.
+func (r Rule) String() string { return ip(r.Family) + "rule " + r.text() }
+
+// ip is the beginning of a command about a family.
+func ip(f policy.Family) string {
+	if f == policy.V6 {
+		return "ip -6 "
 	}
-	fmt.Fprintf(&b, "rule add priority %d", r.Priority)
+	return "ip "
+}
+
+// text is the rule as `ip rule` takes it.
+func (r Rule) text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "priority %d", r.Priority)
 	if r.Local {
 		b.WriteString(" iif lo")
 	}

@@ -47,6 +47,9 @@ func Host(n int, v6 bool) netip.Addr {
 	return netip.AddrFrom4([4]byte{10, 1, byte(n >> 8), byte(n)})
 }
 
+// remoteClients is up to which number a Remote can open flows over IPv6.
+const remoteClients = 20
+
 // Remote is the address of server n of the internet, 1 to 250.
 func Remote(n int, v6 bool) netip.Addr {
 	if v6 {
@@ -124,6 +127,10 @@ func (o *Office) buildInternet() error {
 	errs := []error{o.forwarding(o.Internet)}
 	for _, p := range append([]netip.Prefix{Bank}, Servers...) {
 		errs = append(errs, o.Internet.addLocal(p))
+	}
+	// A client there can be any of the IPv4 servers. IPv6 sockets bind to true addresses only.
+	for n := 1; n <= remoteClients; n++ {
+		errs = append(errs, o.Internet.AddAddress("lo", netip.PrefixFrom(Remote(n, true), 128)))
 	}
 	return errors.Join(errs...)
 }

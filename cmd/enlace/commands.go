@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"enlace/nft"
+	"enlace/policy"
+	"enlace/rtnl"
+)
+
+func checkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "check [POLICY]", Short: "find mistakes in a policy, without touching the network", Args: cobra.MaximumNArgs(1),
+		Long: "Reads a policy and prints every error and warning with its file, its line and what to do.\nExit status: 0 usable, 1 not.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, path, err := load(cmd, args)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, %s, %s: usable\n", path,
+				plural(len(p.Links), "link"), plural(len(p.Rules), "rule"), plural(len(p.Forwards), "forward"))
+			return err
+		},
+	}
+}
+
+func planCommand(o *options) *cobra.Command {
+	asJSON := false
+	cmd := &cobra.Command{
+		Use: "plan [POLICY]", Short: "show what apply would change", Args: cobra.MaximumNArgs(1),
+		Long: "Compares the kernel with what the policy wants and prints the difference, a line for each object:\n" +
+			"+ would be added, - removed, ~ replaced. Nothing is written.\nExit status: 0 no changes, 2 changes, 1 wrong.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, _, err := load(cmd, args)
+			if err != nil {
+				return err
+			}
+			return o.plan(cmd, p, asJSON)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, for programs")
+	return cmd
+}
+
+// planned is the JSON form of a plan.
+type planned struct {
+	Changes  []string         `json:"changes"`
+	Problems []plannedProblem `json:"problems"`
+}
+
+type plannedProblem struct {
+	Code    policy.Code `json:"code"`
+	Subject string      `json:"subject"`
+	Text    string      `json:"text"`
+	Place   string      `json:"place,omitempty"`
+}
+
+func (o *options) plan(cmd *cobra.Command, p policy.Policy, asJSON bool) (err error) {
+	k, err := o.open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, k.Close()) }()
+	pass, err := k.Compare(p)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		err = writeJSON(cmd.OutOrStdout(), pass.Lines, pass.Problems)
+	} else {
+		sayProblems(cmd.ErrOrStderr(), pass.Problems)
+		for _, l := range pass.Lines {
+			fmt.Fprintln(cmd.OutOrStdout(), l)
+		}
+		if pass.Empty() {
+			fmt.Fprintln(cmd.OutOrStdout(), "no changes")
+		}
+	}
+	if err == nil && !pass.Empty() {
+		return status(exitChanges)
+	}
+	return err
+}
+
+func writeJSON(w io.Writer, lines []string, problems []policy.Problem) error {
+	out := planned{Changes: append([]string{}, lines...), Problems: []plannedProblem{}}
+	for _, p := range problems {
+		out.Problems = append(out.Problems, plannedProblem{p.Code, p.Subject, p.Text, p.Pos.String()})
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(out)
+}
+
+func applyCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "apply [POLICY]", Short: "bring the kernel to what the policy wants", Args: cobra.MaximumNArgs(1),
+		Long: "Writes what differs between the kernel and the policy: routes and rules that are added, then the nftables table,\n" +
+			"then what is removed. Running it again writes nothing. When a part fails, what was done is undone.\n" +
+			"A link that is missing or has no gateway yet is a problem, not an error: the rest is applied.\nExit status: 0 done, 1 wrong.",
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			p, _, err := load(cmd, args)
+			if err != nil {
+				return err
+			}
+			k, err := o.open()
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, k.Close()) }()
+			pass, err := k.Apply(p)
+			if err != nil {
+				return err
+			}
+			sayProblems(cmd.ErrOrStderr(), pass.Problems)
+			if pass.Empty() {
+				fmt.Fprintln(cmd.OutOrStdout(), "no changes")
+				return nil
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s applied\n", plural(len(pass.Lines), "change"))
+			return nil
+		},
+	}
+}
+
+func downCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "down [POLICY]", Short: "remove everything that enlace made", Args: cobra.MaximumNArgs(1),
+		Long: "Removes the table, the ip rules and the routes of enlace, puts sysctls back to what they were before the first\n" +
+			"apply, forwarding included, and touches nothing else. The policy is read only for settings { protocol }, by which\nour routes and rules are recognized; without any policy the default is used.",
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			settings := policy.DefaultSettings()
+			if _, err := policyPath(args); err == nil {
+				p, _, err := load(cmd, args)
+				if err != nil {
+					return err
+				}
+				settings = p.Settings
+			}
+			k, err := o.open()
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, k.Close()) }()
+			lines, err := k.Down(settings)
+			for _, l := range lines {
+				fmt.Fprintln(cmd.OutOrStdout(), l)
+			}
+			if err == nil && len(lines) == 0 {
+				fmt.Fprintln(cmd.OutOrStdout(), "nothing to remove")
+			}
+			return err
+		},
+	}
+}
+
+func renderCommand(o *options) *cobra.Command {
+	facts := ""
+	dump := false
+	cmd := &cobra.Command{
+		Use: "render [POLICY]", Short: "print the whole plan as a shell script of sysctl, ip and nft", Args: cobra.MaximumNArgs(1),
+		Long: "Prints what the policy means on this host, or, with --facts, on the host that a file describes, as commands to read\n" +
+			"and to compare. --print-facts prints such a file.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, _, err := load(cmd, args)
+			if err != nil {
+				return err
+			}
+			f, err := o.facts(p, facts)
+			if err != nil {
+				return err
+			}
+			if dump {
+				e := json.NewEncoder(cmd.OutOrStdout())
+				e.SetIndent("", "  ")
+				return e.Encode(f)
+			}
+			plan, problems := policy.Derive(p, f)
+			sayProblems(cmd.ErrOrStderr(), problems)
+			return render(cmd.OutOrStdout(), plan)
+		},
+	}
+	cmd.Flags().StringVar(&facts, "facts", "", "file that describes a host, instead of this one")
+	cmd.Flags().BoolVar(&dump, "print-facts", false, "print what was observed of this host, for --facts")
+	return cmd
+}
+
+// facts are those of a file, or of the kernel when no file is named.
+func (o *options) facts(p policy.Policy, file string) (f policy.Facts, err error) {
+	if file == "" {
+		c, err := rtnl.Open()
+		if err != nil {
+			return f, err
+		}
+		f, _, err = c.Observe(p.Settings.Protocol)
+		return f, errors.Join(err, c.Close())
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return f, err
+	}
+	if err := json.Unmarshal(b, &f); err != nil {
+		return f, fmt.Errorf("%s: %w", file, err)
+	}
+	return f, nil
+}
+
+// render prints a plan as a shell script.
+func render(w io.Writer, plan policy.Plan) error {
+	s := rtnl.Compile(plan)
+	for _, c := range s.Sysctls {
+		fmt.Fprintf(w, "sysctl -w %s=%s\n", c.Name, c.Value)
+	}
+	for _, r := range s.Routes {
+		fmt.Fprintln(w, r.Command())
+	}
+	for _, r := range s.Rules {
+		fmt.Fprintln(w, r.Command())
+	}
+	_, err := fmt.Fprintf(w, "nft -f - <<'END'\n%sEND\n", nft.Compile(plan).Text())
+	return err
+}
