@@ -11,13 +11,19 @@ import (
 )
 
 // Where our ip rules stand, counted from settings.rule_priority. Rules of one kind exclude each other, so they share a
-// priority. What comes first is what most packets can leave at once.
+// priority.
+//
+// The first rule takes forwarded packets past everything that is only about the router's own, because every rule costs every
+// packet that passes it. The router's own packets come to the rules for marks before those for addresses: one that a policy
+// rule moved to another link still has the source address of the first until it is translated.
 const (
-	specificFirst = 0  // the router's own packets: connected and specific routes of main first
-	byAddress     = 10 // what the router answers leaves where it was asked
-	unmarkedFirst = 20 // with many links: unmarked packets need not be compared with every mark
-	byMark        = 30
-	byDefault     = 90 // the router's own packets that nothing else takes
+	forwardedSkip = 0  // not iif lo: goto what concerns forwarded packets
+	specificFirst = 10 // connected and specific routes of main first
+	markedSkip    = 20 // goto byMark
+	byAddress     = 30 // what the router answers leaves where it was asked
+	byDefault     = 40 // what nothing else takes
+	unmarkedFirst = 50 // with many links: unmarked packets need not be compared with every mark
+	byMark        = 60
 )
 
 // LastResort is the priority of the rule behind those of main (32766) and default (32767): for unmarked packets that main
@@ -100,58 +106,51 @@ func groupRoutes(p policy.Plan, g policy.PlannedGroup, f policy.Family) []Route 
 
 // rules are the ip rules of one family.
 func rules(p policy.Plan, f policy.Family) []Rule {
-	base := Rule{Family: f, Protocol: p.Settings.Protocol}
 	first := p.Settings.RulePriority
-	add := func(list []Rule, r Rule, offset uint32) []Rule {
-		r.Priority = first + offset
-		return append(list, r)
+	var out []Rule
+	add := func(r Rule, offset uint32) {
+		r.Family, r.Protocol, r.Priority = f, p.Settings.Protocol, first+offset
+		out = append(out, r)
 	}
-	r := base
-	r.Local, r.Table, r.NoDefault = true, unix.RT_TABLE_MAIN, true
-	out := add(nil, r, specificFirst)
+	marks := markRules(p)
+	forwarded := uint32(byMark)
+	if len(marks) >= manyLinks {
+		forwarded = unmarkedFirst
+	}
+	add(Rule{Not: true, Local: true, Goto: first + forwarded}, forwardedSkip)
+	add(Rule{Local: true, Table: unix.RT_TABLE_MAIN, NoDefault: true}, specificFirst)
+	add(Rule{Not: true, Mask: p.Settings.MarkMask, Goto: first + byMark}, markedSkip)
 	for _, l := range p.Links {
 		for _, a := range l.Addresses {
 			if policy.FamilyOf(a) == f {
-				r = base
-				r.Local, r.From, r.Table = true, netip.PrefixFrom(a, a.BitLen()), l.Table
-				out = add(out, r, byAddress)
+				add(Rule{Local: true, From: netip.PrefixFrom(a, a.BitLen()), Table: l.Table}, byAddress)
 			}
 		}
 	}
-	marks := markRules(p, base)
-	if len(marks) >= manyLinks {
-		r = base
-		r.Mask, r.Table = p.Settings.MarkMask, unix.RT_TABLE_MAIN
-		out = add(out, r, unmarkedFirst)
+	if table := tableOf(p, p.Default[f]); table != 0 {
+		add(Rule{Local: true, Table: table}, byDefault)
+	}
+	if forwarded == unmarkedFirst {
+		add(Rule{Mask: p.Settings.MarkMask, Table: unix.RT_TABLE_MAIN}, unmarkedFirst)
 	}
 	for _, r := range marks {
-		out = add(out, r, byMark)
-	}
-	if table := tableOf(p, p.Default[f]); table != 0 {
-		r = base
-		r.Local, r.Table = true, table
-		out = add(out, r, byDefault)
+		add(r, byMark)
 	}
 	if table := lastResort(p, f); table != 0 {
-		r = base
-		r.Table, r.Priority = table, LastResort
-		out = append(out, r)
+		out = append(out, Rule{Family: f, Protocol: p.Settings.Protocol, Priority: LastResort, Table: table})
 	}
 	return out
 }
 
 // markRules lead marked packets to their tables, those of dead links too: the leak stop there is better than another link.
-func markRules(p policy.Plan, base Rule) []Rule {
+func markRules(p policy.Plan) []Rule {
 	var out []Rule
-	base.Mask = p.Settings.MarkMask
 	for _, l := range p.Links {
-		base.Mark, base.Table = l.Mark, l.Table
-		out = append(out, base)
+		out = append(out, Rule{Mark: l.Mark, Mask: p.Settings.MarkMask, Table: l.Table})
 	}
 	for _, g := range p.Groups {
 		if g.Number != 0 {
-			base.Mark, base.Table = g.Mark, g.Table
-			out = append(out, base)
+			out = append(out, Rule{Mark: g.Mark, Mask: p.Settings.MarkMask, Table: g.Table})
 		}
 	}
 	return out

@@ -25,11 +25,13 @@ import (
 type Rule struct {
 	Family     policy.Family
 	Priority   uint32
+	Not        bool // the rule takes packets that do not match
 	Local      bool // iif lo: only packets of the router itself
 	From       netip.Prefix
 	Mark, Mask uint32
 	Table      uint32
-	NoDefault  bool // suppress_prefixlength 0: default routes of the table do not count
+	Goto       uint32 // go on at this priority instead of looking a table up
+	NoDefault  bool   // suppress_prefixlength 0: default routes of the table do not count
 	Protocol   uint8
 	Foreign    bool // it has something that enlace's rules never have
 }
@@ -45,6 +47,12 @@ func (r Rule) encode() ([]byte, error) {
 	head := make([]byte, fibRuleHeader)
 	head[0] = families[r.Family]
 	head[7] = unix.FR_ACT_TO_TBL
+	if r.Goto != 0 {
+		head[7] = unix.FR_ACT_GOTO
+	}
+	if r.Not {
+		binary.NativeEndian.PutUint32(head[8:], unix.FIB_RULE_INVERT)
+	}
 	ae := netlink.NewAttributeEncoder()
 	if r.From.IsValid() {
 		head[2] = uint8(r.From.Bits())
@@ -61,7 +69,11 @@ func (r Rule) encode() ([]byte, error) {
 	if r.NoDefault {
 		ae.Uint32(unix.FRA_SUPPRESS_PREFIXLEN, 0)
 	}
-	ae.Uint32(unix.FRA_TABLE, r.Table)
+	if r.Goto != 0 {
+		ae.Uint32(unix.FRA_GOTO, r.Goto)
+	} else {
+		ae.Uint32(unix.FRA_TABLE, r.Table)
+	}
 	ae.Uint8(unix.FRA_PROTOCOL, r.Protocol)
 	attrs, err := ae.Encode()
 	return append(head, attrs...), err
@@ -74,11 +86,11 @@ func decodeRule(b []byte) (Rule, error) {
 	if len(b) < fibRuleHeader {
 		return Rule{}, errShort
 	}
-	r := Rule{Table: uint32(b[4])}
+	r := Rule{Table: uint32(b[4]), Not: binary.NativeEndian.Uint32(b[8:])&unix.FIB_RULE_INVERT != 0}
 	if b[0] == unix.AF_INET6 {
 		r.Family = policy.V6
 	}
-	r.Foreign = b[1] != 0 || b[3] != 0 || b[7] != unix.FR_ACT_TO_TBL || binary.NativeEndian.Uint32(b[8:])&unix.FIB_RULE_INVERT != 0
+	r.Foreign = b[1] != 0 || b[3] != 0 || b[7] != unix.FR_ACT_TO_TBL && b[7] != unix.FR_ACT_GOTO
 	ad, err := netlink.NewAttributeDecoder(b[fibRuleHeader:])
 	if err != nil {
 		return r, err
@@ -108,6 +120,8 @@ func (r *Rule) attribute(ad *netlink.AttributeDecoder, srcLen int) {
 		r.Mark = uint32Of(ad)
 	case unix.FRA_FWMASK:
 		r.Mask = uint32Of(ad)
+	case unix.FRA_GOTO:
+		r.Goto = uint32Of(ad)
 	case unix.FRA_TABLE:
 		r.Table = uint32Of(ad)
 	case unix.FRA_SUPPRESS_PREFIXLEN:
@@ -151,6 +165,9 @@ func ip(f policy.Family) string {
 // text is the rule as `ip rule` takes it.
 func (r Rule) text() string {
 	var b strings.Builder
+	if r.Not {
+		b.WriteString("not ")
+	}
 	fmt.Fprintf(&b, "priority %d", r.Priority)
 	if r.Local {
 		b.WriteString(" iif lo")
@@ -161,7 +178,11 @@ func (r Rule) text() string {
 	if r.Mask != 0 {
 		fmt.Fprintf(&b, " fwmark 0x%x/0x%x", r.Mark, r.Mask)
 	}
-	fmt.Fprintf(&b, " lookup %s", tableName(r.Table))
+	if r.Goto != 0 {
+		fmt.Fprintf(&b, " goto %d", r.Goto)
+	} else {
+		fmt.Fprintf(&b, " lookup %s", tableName(r.Table))
+	}
 	if r.NoDefault {
 		b.WriteString(" suppress_prefixlength 0")
 	}

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"github.com/jsimonetti/rtnetlink/v2"
 	"github.com/jsimonetti/rtnetlink/v2/driver"
@@ -45,7 +46,8 @@ func NewNamespace(name string) (*Namespace, error) {
 	if err != nil {
 		return nil, err
 	}
-	return n, n.Up("lo")
+	// Addresses are usable at once: nobody else has them.
+	return n, errors.Join(n.Sysctl("ipv6/conf/default/accept_dad", "0"), n.Up("lo"))
 }
 
 // Close gives the namespace up.
@@ -219,6 +221,29 @@ func family(a netip.Addr) uint8 {
 		return unix.AF_INET
 	}
 	return unix.AF_INET6
+}
+
+// settle waits until the kernel has given its link-local addresses to so many interfaces, which it does a moment after they
+// come up: until then the world is still changing.
+func (n *Namespace) settle(interfaces int) error {
+	deadline := time.Now().Add(patience)
+	for time.Now().Before(deadline) {
+		list, err := n.rt.Address.List()
+		if err != nil {
+			return err
+		}
+		ready := 0
+		for _, m := range list {
+			if m.Attributes != nil && m.Attributes.Address.IsLinkLocalUnicast() && m.Attributes.Flags&unix.IFA_F_TENTATIVE == 0 {
+				ready++
+			}
+		}
+		if ready >= interfaces {
+			return nil
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return fmt.Errorf("namespace %s: its interfaces have no link-local addresses", n.Name)
 }
 
 // addLocal makes every address of a network the namespace's own (an AnyIP route: type local, on loopback, table local).

@@ -82,7 +82,7 @@ func NewOffice(hosts []int, links ...Uplink) (o *Office, err error) {
 			return o, fmt.Errorf("provider %s: %w", l.Name, err)
 		}
 	}
-	return o, nil
+	return o, o.Router.settle(1 + len(links))
 }
 
 // Close takes the office apart.

@@ -15,20 +15,23 @@ import (
 // inside marks a process that was started in a user namespace, so that it does not try again.
 const inside = "ENLACE_LAB_INSIDE"
 
-// EnterUserNamespace lets an ordinary user build a lab. With the right to make network namespaces it returns at once.
-// Without, it starts the same program again, as root of a user namespace of its own, and ends with that one's exit status. Call
-// it first in main or TestMain.
-func EnterUserNamespace() error {
-	err := onThread(func() error { return unix.Unshare(unix.CLONE_NEWNET) })
+// Here is what EnterUserNamespace returns in a process that can go on itself.
+const Here = -1
+
+// EnterUserNamespace lets an ordinary user build a lab. With the right to make network namespaces it returns Here. Without, it
+// runs the same program again, as root of a user namespace of its own, and returns that one's exit status. Call it first in main
+// or TestMain.
+func EnterUserNamespace() (status int, err error) {
+	err = onThread(func() error { return unix.Unshare(unix.CLONE_NEWNET) })
 	if err == nil {
-		return nil
+		return Here, nil
 	}
 	if os.Getenv(inside) != "" {
-		return fmt.Errorf("make network namespace: %w", err)
+		return 0, fmt.Errorf("make network namespace: %w", err)
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	cmd := exec.Command(self, os.Args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
@@ -37,15 +40,14 @@ func EnterUserNamespace() error {
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-		Pdeathsig:   syscall.SIGKILL,
 	}
 	err = cmd.Run()
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
-		os.Exit(0)
+		return 0, nil
 	case errors.As(err, &exit):
-		os.Exit(exit.ExitCode())
+		return exit.ExitCode(), nil
 	}
-	return fmt.Errorf("the lab needs root, or a kernel that lets users make user namespaces: %w", err)
+	return 0, fmt.Errorf("the lab needs root, or a kernel that lets users make user namespaces: %w", err)
 }
