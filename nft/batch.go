@@ -89,7 +89,7 @@ func (b *batch) delChain(name string) error {
 }
 
 // addRule adds a rule before the rule with the given handle, or at the end when it is 0.
-func (b *batch) addRule(chain string, r Rule, before uint64) error {
+func (b *batch) addRule(chain string, r Rule, text string, before uint64) error {
 	e := encoder{batch: b}
 	for _, s := range r.Statements {
 		s.encode(&e)
@@ -98,7 +98,7 @@ func (b *batch) addRule(chain string, r Rule, before uint64) error {
 	if before == 0 {
 		flags |= netlink.Append
 	}
-	return b.add(unix.NFT_MSG_NEWRULE, flags, "rule in "+chain+": "+r.text(), func(ae *netlink.AttributeEncoder) {
+	return b.add(unix.NFT_MSG_NEWRULE, flags, "rule in "+chain+": "+text, func(ae *netlink.AttributeEncoder) {
 		ae.String(unix.NFTA_RULE_TABLE, TableName)
 		ae.String(unix.NFTA_RULE_CHAIN, chain)
 		ae.Nested(unix.NFTA_RULE_EXPRESSIONS, func(ae *netlink.AttributeEncoder) error {
@@ -111,7 +111,7 @@ func (b *batch) addRule(chain string, r Rule, before uint64) error {
 			}
 			return nil
 		})
-		ae.Bytes(unix.NFTA_RULE_USERDATA, ruleData(r))
+		ae.Bytes(unix.NFTA_RULE_USERDATA, ruleData(r.Comment, text))
 		if before != 0 {
 			ae.Uint64(unix.NFTA_RULE_POSITION, before)
 		}
@@ -133,12 +133,12 @@ const dataHash userdata.Type = 0xe1
 // longestComment is what nft accepts (NFTNL_UDATA_COMMENT_MAXLEN, with the final NUL).
 const longestComment = 127
 
-func ruleData(r Rule) []byte {
+func ruleData(comment, text string) []byte {
 	var data []byte
-	if r.Comment != "" {
-		data = userdata.AppendString(data, userdata.TypeComment, r.Comment)
+	if comment != "" {
+		data = userdata.AppendString(data, userdata.TypeComment, comment)
 	}
-	return userdata.Append(data, dataHash, binary.BigEndian.AppendUint64(nil, r.hash()))
+	return userdata.Append(data, dataHash, binary.BigEndian.AppendUint64(nil, hashOf(text)))
 }
 
 // hashIn is the hash in a rule's user data, 0 when it has none: such a rule is not of our making.

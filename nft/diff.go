@@ -191,22 +191,27 @@ func (d *differ) elements(sign string, typ int, s Set, list []wireElement) {
 func (d *differ) rules() {
 	for _, c := range d.want.Chains {
 		have := d.have.chains[c.Name].rules
+		texts := make([]string, len(c.Rules))
+		for i, r := range c.Rules {
+			texts[i] = r.text()
+		}
+		same := func(i, j int) bool { return have[i].hash == hashOf(texts[j]) }
 		head := 0
-		for head < len(have) && head < len(c.Rules) && have[head].hash == c.Rules[head].hash() {
+		for head < len(have) && head < len(texts) && same(head, head) {
 			head++
 		}
 		tail := 0
-		for tail < len(have)-head && tail < len(c.Rules)-head &&
-			have[len(have)-1-tail].hash == c.Rules[len(c.Rules)-1-tail].hash() {
+		for tail < len(have)-head && tail < len(texts)-head && same(len(have)-1-tail, len(texts)-1-tail) {
 			tail++
 		}
 		before := uint64(0)
 		if tail > 0 {
 			before = have[len(have)-tail].handle
 		}
-		for _, r := range c.Rules[head : len(c.Rules)-tail] {
-			d.line("+ rule in %s: %s", c.Name, r.text())
-			d.do(d.change.main.addRule(c.Name, r, before))
+		for i, r := range c.Rules[head : len(c.Rules)-tail] {
+			text := texts[head+i]
+			d.change.Lines = append(d.change.Lines, "+ rule in "+c.Name+": "+text)
+			d.do(d.change.main.addRule(c.Name, r, text, before))
 		}
 		for _, r := range have[head : len(have)-tail] {
 			d.line("- rule in %s (handle %d)", c.Name, r.handle)

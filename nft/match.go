@@ -105,7 +105,12 @@ func (m inSet) text() string {
 
 func (m inSet) encode(e *encoder) {
 	e.load(m.selector)
-	name, id := e.set(m.set, m.key, m.elems, false)
+	k, elems := m.key, make([]Element, len(m.elems))
+	for i, el := range m.elems {
+		elems[i] = Element{From: m.onWire(el.From), To: el.To}
+		k.typ.Bytes = uint32(len(elems[i].From))
+	}
+	name, id := e.set(m.set, k, elems, false)
 	e.add(&expr.Lookup{SourceRegister: 1, SetName: name, SetID: id})
 }
 

@@ -66,10 +66,10 @@ func (t *Table) Chain(name string) *Chain {
 	return nil
 }
 
-// hash identifies a rule: two rules with the same text and comment are the same to the kernel and to a reader.
-func (r Rule) hash() uint64 {
+// hashOf identifies a rule by its text: two rules with the same text and comment are the same to the kernel and to a reader.
+func hashOf(text string) uint64 {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(r.text()))
+	_, _ = h.Write([]byte(text))
 	return h.Sum64()
 }
 

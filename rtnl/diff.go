@@ -3,12 +3,8 @@
 package rtnl
 
 import (
-	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/mdlayher/netlink"
-	"golang.org/x/sys/unix"
 )
 
 // Change is the difference between what the kernel has and what it should have.
@@ -108,60 +104,4 @@ func (ch *Change) rules(have, want State) {
 			ch.DelRules = append(ch.DelRules, r)
 		}
 	}
-}
-
-// Add makes everything of the change that adds or replaces: routes first, because rules lead to them.
-func (c *Conn) Add(ch Change, protocol uint8) error {
-	for _, r := range ch.AddRoutes {
-		// A new route must not replace one of somebody else, which has the same key and another protocol number.
-		write := c.rt.Route.Replace
-		if ch.NewRoutes[r.Key] {
-			write = c.rt.Route.Add
-		}
-		err := write(r.message(protocol))
-		if errors.Is(err, unix.EEXIST) {
-			return fmt.Errorf("rtnl: table %d already has a route to %s that is not enlace's; remove it, or give the link or group another table", r.Table, r.Dest)
-		}
-		if err != nil {
-			return fmt.Errorf("rtnl: %s: %w", r, explain(err))
-		}
-		c.Writes++
-	}
-	for _, r := range ch.AddRules {
-		// EEXIST says that it is already there.
-		if err := c.rule(unix.RTM_NEWRULE, netlink.Create|netlink.Excl, r); err != nil && !errors.Is(err, unix.EEXIST) {
-			return fmt.Errorf("rtnl: %s: %w", r, explain(err))
-		}
-	}
-	return nil
-}
-
-// Remove makes everything of the change that removes: rules first, so that none leads to a table that is empty. What is
-// gone already is fine.
-func (c *Conn) Remove(ch Change, protocol uint8) error {
-	for _, r := range ch.DelRules {
-		if err := c.rule(unix.RTM_DELRULE, 0, r); err != nil && !errors.Is(err, unix.ENOENT) {
-			return fmt.Errorf("rtnl: remove %s: %w", r, explain(err))
-		}
-	}
-	for _, r := range ch.DelRoutes {
-		if err := c.rt.Route.Delete(r.message(protocol)); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("rtnl: remove %s: %w", r, explain(err))
-		}
-		c.Writes++
-	}
-	return nil
-}
-
-// rule sends one message about a rule.
-func (c *Conn) rule(typ netlink.HeaderType, flags netlink.HeaderFlags, r Rule) error {
-	data, err := r.encode()
-	if err != nil {
-		return err
-	}
-	_, err = c.rules.Execute(netlink.Message{Header: netlink.Header{Type: typ, Flags: netlink.Request | netlink.Acknowledge | flags}, Data: data})
-	if err == nil {
-		c.Writes++
-	}
-	return err
 }

@@ -54,7 +54,7 @@ func replaceFile(file string, content []byte) error {
 		return fmt.Errorf("rtnl: %w", err)
 	}
 	_, err = tmp.Write(content)
-	err = errors.Join(err, tmp.Chmod(0o644), tmp.Sync(), tmp.Close())
+	err = errors.Join(err, tmp.Chmod(0o644), tmp.Close())
 	if err == nil {
 		err = os.Rename(tmp.Name(), file)
 	}

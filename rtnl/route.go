@@ -128,8 +128,10 @@ func familyOf(af uint8) (policy.Family, bool) {
 	return 0, false
 }
 
-// Command is the `ip` command that sets the route.
-func (r Route) Command() string { return ip(r.Family) + "route replace " + r.text() }
+// Command is the `ip` command that sets the route under our protocol number.
+func (r Route) Command(protocol uint8) string {
+	return fmt.Sprintf("%sroute replace %s", ip(r.Family), strings.Replace(r.text(), " table ", fmt.Sprintf(" proto %d table ", protocol), 1))
+}
 
 // String is the route for a person.
 func (r Route) String() string { return ip(r.Family) + "route " + r.text() }

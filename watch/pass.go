@@ -57,10 +57,16 @@ func Open(files Files) (*Kernel, error) {
 
 // Close ends the connections; what was set up stays.
 func (k *Kernel) Close() error {
-	err := errors.Join(k.rt.Close(), k.nft.Close())
-	if k.lock != nil {
-		err = errors.Join(err, k.lock.Close())
+	return errors.Join(k.rt.Close(), k.nft.Close(), k.Release())
+}
+
+// Release lets others change the kernel, which Apply and Down keep to themselves until Close otherwise.
+func (k *Kernel) Release() error {
+	if k.lock == nil {
+		return nil
 	}
+	err := k.lock.Close()
+	k.lock = nil
 	return err
 }
 

@@ -220,7 +220,7 @@ func render(w io.Writer, plan policy.Plan) error {
 		fmt.Fprintf(w, "sysctl -w %s=%s\n", c.Name, c.Value)
 	}
 	for _, r := range s.Routes {
-		fmt.Fprintln(w, r.Command())
+		fmt.Fprintln(w, r.Command(plan.Settings.Protocol))
 	}
 	for _, r := range s.Rules {
 		fmt.Fprintln(w, r.Command())

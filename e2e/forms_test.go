@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// everything is a policy with every match and target that the language has.
+const everything = links + balanced + `
+settings {
+  rule_priority = 3000
+  table_base    = 500
+}
+locals {
+  servers = ["10.1.0.20", "fd00:a::14"]
+}
+set "banks" { elements = ["186.202.0.0/24", "198.51.100.7", "198.51.100.20-198.51.100.29", "2001:db8:ffff::10", "2001:db8:ffff::20-2001:db8:ffff::2f"] }
+group "hashed" {
+  by = "route"
+  member "embratel" { weight = 3 }
+  member "virtua" {}
+}
+rule "mail" {
+  from      = lan.office
+  protocol  = "tcp"
+  port      = ["smtp", 465, "587-588"]
+  via       = link.embratel
+  otherwise = reject
+}
+rule "banks" {
+  to  = set.banks
+  via = link.embratel
+}
+rule "servers" {
+  from        = local.servers
+  to          = ["203.0.113.0/24", "192.0.2.1-192.0.2.9"]
+  protocol    = ["tcp", "udp"]
+  port        = "1000-2000"
+  source_port = "1024-65535"
+  via         = link.virtua
+  otherwise   = drop
+}
+rule "voice" {
+  dscp = "ef"
+  via  = link.virtua
+}
+rule "several" {
+  dscp      = [8, 10, 46]
+  interface = "wg0"
+  via       = group.hashed
+}
+rule "gre" {
+  protocol  = "gre"
+  interface = ["wg0", "wg1"]
+  via       = link.virtua
+}
+rule "marked" {
+  mark = ["0x10/0xff", "0x20/0xff"]
+  via  = link.virtua
+}
+rule "one mark" {
+  mark = 0x11
+  via  = link.embratel
+}
+rule "icmp" {
+  protocol = ["icmp", "icmpv6", 89]
+  via      = main
+}
+rule "squid" {
+  from = router
+  tos  = 0x08
+  via  = group.balanced
+}
+rule "ntp" {
+  from     = router
+  protocol = "udp"
+  port     = 123
+  via      = link.virtua
+}
+` + web + `
+default { via = group.hashed }
+`
+
+// TestFormsAgree loads the text form with nft in one namespace and the netlink form in another, and compares what nft lists.
+func TestFormsAgree(t *testing.T) {
+	need(t, "nft")
+	for name, policy := range map[string]string{
+		"everything":   strings.Replace(everything, `"one mark"`, `"one_mark"`, 1),
+		"one link":     links + `default { via = link.virtua }`,
+		"main":         links,
+		"half a group": links + balanced + "link \"vivo\" { interface = \"eth9\" }\ndefault { via = group.balanced }",
+		"v4 only":      strings.Replace(links, `, "2001:db8:200::1"`, "", 1) + balanced + `default { via = group.balanced }`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRouter(t)
+			file := r.write(policy)
+			script, status := r.enlace("render", file)
+			if status != 0 {
+				t.Fatalf("render: exit %d\n%s", status, script)
+			}
+			if out, status := r.enlace("apply", file); status != 0 {
+				t.Fatalf("apply: exit %d\n%s", status, out)
+			}
+			_, text, _ := strings.Cut(script, "<<'END'\n")
+			text = strings.TrimSuffix(text, "END\n")
+			other := newRouter(t)
+			ruleset := filepath.Join(other.root, "table.nft")
+			must(t, os.WriteFile(ruleset, []byte(text), 0o600))
+			other.lines("nft", "-f", ruleset)
+			diff(t, other.lines("nft", "-s", "list", "ruleset"), r.lines("nft", "-s", "list", "ruleset"))
+			// What nft lists can be loaded again.
+			listed := strings.Join(r.lines("nft", "list", "ruleset"), "\n")
+			must(t, os.WriteFile(ruleset, []byte("flush ruleset\n"+listed+"\n"), 0o600))
+			other.lines("nft", "-f", ruleset)
+			if out, status := r.enlace("plan", file); status != 0 {
+				t.Errorf("plan after apply: exit %d\n%s", status, out)
+			}
+		})
+	}
+}
+
+// TestRenderedScript runs what render prints, and wants the same routes, rules and sysctls as apply makes.
+func TestRenderedScript(t *testing.T) {
+	need(t, "nft")
+	need(t, "ip")
+	policy := links + balanced + web + `default { via = group.balanced }`
+	r, other := newRouter(t), newRouter(t)
+	r.apply(policy)
+	script, status := other.enlace("render", other.write(policy))
+	if status != 0 {
+		t.Fatalf("render: exit %d\n%s", status, script)
+	}
+	file := filepath.Join(other.root, "apply.sh")
+	must(t, os.WriteFile(file, []byte("set -e\n"+script), 0o600))
+	other.lines("sh", file)
+	diff(t, withoutLinkLocal(r.listing()), withoutLinkLocal(other.listing()))
+}
+
+// withoutLinkLocal drops addresses that are made of random hardware addresses.
+func withoutLinkLocal(listing string) []string {
+	var out []string
+	for l := range strings.Lines(listing) {
+		if !strings.Contains(l, "fe80::") && !strings.Contains(l, "stable_secret") {
+			out = append(out, strings.TrimSpace(l))
+		}
+	}
+	return out
+}
