@@ -21,6 +21,9 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
+	if os.Getenv(applierVariable) != "" {
+		return applyOnDemand()
+	}
 	if os.Getenv(binaryVariable) == "" {
 		dir, err := os.MkdirTemp("", "enlace-e2e-")
 		if err != nil {

@@ -4,6 +4,7 @@ package nft
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/google/nftables/expr"
@@ -18,78 +19,78 @@ import (
 // anonymous set is to be listed, nor by what expression a map is keyed, so `nft list` would show such sets wrongly. And its
 // errors name the type of a message, where we want the chain, rule or set that the kernel refused.
 type batch struct {
+	attrs
 	msgs   []netlink.Message
-	about  []string // what each message does, for errors
+	about  []func() string // what each message does, for errors
 	ids    map[string]uint32
 	lastID uint32
+	failed error // what could not be encoded; the batch must not be sent then
 }
 
 func newBatch() *batch { return &batch{ids: map[string]uint32{}} }
 
 func (b *batch) empty() bool { return len(b.msgs) == 0 }
 
-// add appends a message about an object of the table.
-func (b *batch) add(typ int, flags netlink.HeaderFlags, about string, attrs func(*netlink.AttributeEncoder)) error {
-	ae := netlink.NewAttributeEncoder()
-	ae.ByteOrder = binary.BigEndian
-	attrs(ae)
-	data, err := ae.Encode()
-	if err != nil {
-		return fmt.Errorf("nft: encode %s: %w", about, err)
-	}
-	b.msgs = append(b.msgs, message(typ, flags, data))
+// add appends a message about an object of the table; f appends its attributes.
+func (b *batch) add(typ int, flags netlink.HeaderFlags, about func() string, f func()) {
+	start := len(b.b)
+	b.b = append(b.b, unix.NFPROTO_INET, unix.NFNETLINK_V0, 0, 0)
+	f()
+	b.msgs = append(b.msgs, netlink.Message{Header: header(typ, flags), Data: b.b[start:len(b.b):len(b.b)]})
 	b.about = append(b.about, about)
-	return nil
+}
+
+func header(typ int, flags netlink.HeaderFlags) netlink.Header {
+	return netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | typ), Flags: netlink.Request | flags}
 }
 
 // message has the header of nfnetlink: family inet, version 0, resource 0.
 func message(typ int, flags netlink.HeaderFlags, data []byte) netlink.Message {
-	return netlink.Message{
-		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | typ), Flags: netlink.Request | flags},
-		Data:   append([]byte{unix.NFPROTO_INET, unix.NFNETLINK_V0, 0, 0}, data...),
-	}
+	return netlink.Message{Header: header(typ, flags), Data: append([]byte{unix.NFPROTO_INET, unix.NFNETLINK_V0, 0, 0}, data...)}
 }
 
-func (b *batch) addTable() error {
-	return b.add(unix.NFT_MSG_NEWTABLE, netlink.Create, "table", func(ae *netlink.AttributeEncoder) {
-		ae.String(unix.NFTA_TABLE_NAME, TableName)
-		ae.Uint32(unix.NFTA_TABLE_FLAGS, 0)
+// named is the description of an object for errors.
+func named(what, name string) func() string { return func() string { return what + " " + name } }
+
+func (b *batch) addTable() {
+	b.add(unix.NFT_MSG_NEWTABLE, netlink.Create, named("table", TableName), func() {
+		b.str(unix.NFTA_TABLE_NAME, TableName)
+		b.u32(unix.NFTA_TABLE_FLAGS, 0)
 	})
 }
 
-func (b *batch) delTable() error {
-	return b.add(unix.NFT_MSG_DELTABLE, 0, "table", func(ae *netlink.AttributeEncoder) { ae.String(unix.NFTA_TABLE_NAME, TableName) })
+func (b *batch) delTable() {
+	b.add(unix.NFT_MSG_DELTABLE, 0, named("table", TableName), func() { b.str(unix.NFTA_TABLE_NAME, TableName) })
 }
 
-func (b *batch) addChain(c Chain) error {
-	return b.add(unix.NFT_MSG_NEWCHAIN, netlink.Create, "chain "+c.Name, func(ae *netlink.AttributeEncoder) {
-		ae.String(unix.NFTA_CHAIN_TABLE, TableName)
-		ae.String(unix.NFTA_CHAIN_NAME, c.Name)
+func (b *batch) addChain(c Chain) {
+	b.add(unix.NFT_MSG_NEWCHAIN, netlink.Create, named("chain", c.Name), func() {
+		b.str(unix.NFTA_CHAIN_TABLE, TableName)
+		b.str(unix.NFTA_CHAIN_NAME, c.Name)
 		if c.Hook == nil {
 			return
 		}
-		ae.Nested(unix.NFTA_CHAIN_HOOK, func(ae *netlink.AttributeEncoder) error {
-			ae.Uint32(unix.NFTA_HOOK_HOOKNUM, hookNumbers[c.Hook.Point])
-			ae.Uint32(unix.NFTA_HOOK_PRIORITY, uint32(int32(c.Hook.Priority)))
-			return nil
+		b.nest(unix.NFTA_CHAIN_HOOK, func() {
+			b.u32(unix.NFTA_HOOK_HOOKNUM, hookNumbers[c.Hook.Point])
+			b.u32(unix.NFTA_HOOK_PRIORITY, uint32(int32(c.Hook.Priority)))
 		})
-		ae.Uint32(unix.NFTA_CHAIN_POLICY, nfAccept)
-		ae.String(unix.NFTA_CHAIN_TYPE, c.Hook.Type)
+		b.u32(unix.NFTA_CHAIN_POLICY, nfAccept)
+		b.str(unix.NFTA_CHAIN_TYPE, c.Hook.Type)
 	})
 }
 
 // hookNumbers are the hooks that enlace uses (linux/netfilter.h).
 var hookNumbers = map[string]uint32{"prerouting": unix.NF_INET_PRE_ROUTING, "output": unix.NF_INET_LOCAL_OUT, "postrouting": unix.NF_INET_POST_ROUTING}
 
-func (b *batch) delChain(name string) error {
-	return b.add(unix.NFT_MSG_DELCHAIN, 0, "chain "+name, func(ae *netlink.AttributeEncoder) {
-		ae.String(unix.NFTA_CHAIN_TABLE, TableName)
-		ae.String(unix.NFTA_CHAIN_NAME, name)
+func (b *batch) delChain(name string) {
+	b.add(unix.NFT_MSG_DELCHAIN, 0, named("chain", name), func() {
+		b.str(unix.NFTA_CHAIN_TABLE, TableName)
+		b.str(unix.NFTA_CHAIN_NAME, name)
 	})
 }
 
 // addRule adds a rule before the rule with the given handle, or at the end when it is 0.
-func (b *batch) addRule(chain string, r Rule, text string, before uint64) error {
+func (b *batch) addRule(chain string, r Rule, text string, before uint64) {
 	e := encoder{batch: b}
 	for _, s := range r.Statements {
 		s.encode(&e)
@@ -98,31 +99,30 @@ func (b *batch) addRule(chain string, r Rule, text string, before uint64) error 
 	if before == 0 {
 		flags |= netlink.Append
 	}
-	return b.add(unix.NFT_MSG_NEWRULE, flags, "rule in "+chain+": "+text, func(ae *netlink.AttributeEncoder) {
-		ae.String(unix.NFTA_RULE_TABLE, TableName)
-		ae.String(unix.NFTA_RULE_CHAIN, chain)
-		ae.Nested(unix.NFTA_RULE_EXPRESSIONS, func(ae *netlink.AttributeEncoder) error {
+	b.add(unix.NFT_MSG_NEWRULE, flags, named("rule in "+chain+":", text), func() {
+		b.str(unix.NFTA_RULE_TABLE, TableName)
+		b.str(unix.NFTA_RULE_CHAIN, chain)
+		b.nest(unix.NFTA_RULE_EXPRESSIONS, func() {
 			for _, x := range e.exprs {
 				data, err := expr.Marshal(unix.NFPROTO_INET, x)
 				if err != nil {
-					return err
+					b.failed = errors.Join(b.failed, fmt.Errorf("nft: encode %s: %w", text, err))
 				}
-				ae.Bytes(unix.NLA_F_NESTED|unix.NFTA_LIST_ELEM, data)
+				b.raw(unix.NLA_F_NESTED|unix.NFTA_LIST_ELEM, data)
 			}
-			return nil
 		})
-		ae.Bytes(unix.NFTA_RULE_USERDATA, ruleData(r.Comment, text))
+		b.raw(unix.NFTA_RULE_USERDATA, ruleData(r.Comment, text))
 		if before != 0 {
-			ae.Uint64(unix.NFTA_RULE_POSITION, before)
+			b.u64(unix.NFTA_RULE_POSITION, before)
 		}
 	})
 }
 
-func (b *batch) delRule(chain string, handle uint64) error {
-	return b.add(unix.NFT_MSG_DELRULE, 0, "rule in "+chain, func(ae *netlink.AttributeEncoder) {
-		ae.String(unix.NFTA_RULE_TABLE, TableName)
-		ae.String(unix.NFTA_RULE_CHAIN, chain)
-		ae.Uint64(unix.NFTA_RULE_HANDLE, handle)
+func (b *batch) delRule(chain string, handle uint64) {
+	b.add(unix.NFT_MSG_DELRULE, 0, named("rule in", chain), func() {
+		b.str(unix.NFTA_RULE_TABLE, TableName)
+		b.str(unix.NFTA_RULE_CHAIN, chain)
+		b.u64(unix.NFTA_RULE_HANDLE, handle)
 	})
 }
 

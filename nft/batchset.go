@@ -14,22 +14,19 @@ import (
 func (b *batch) setID(name string) uint32 { return b.ids[name] }
 
 // addSet adds a named set with its elements.
-func (b *batch) addSet(s Set) error {
+func (b *batch) addSet(s Set) {
 	b.lastID++
 	b.ids[s.Name] = b.lastID
-	if err := b.declareSet(s, s.Name, b.lastID, 0); err != nil {
-		return err
-	}
-	return b.elements(unix.NFT_MSG_NEWSETELEM, s.Name, b.lastID, s.wire())
+	b.declareSet(s, s.Name, b.lastID, 0)
+	b.elements(unix.NFT_MSG_NEWSETELEM, s.Name, b.lastID, s.wire())
 }
 
 // addAnonymous adds a set that belongs to the rule which is added next, and returns its number.
 func (b *batch) addAnonymous(s Set) uint32 {
 	b.lastID++
 	id := b.lastID
-	// Errors of encoding cannot occur here: the attributes have fixed sizes.
-	_ = b.declareSet(s, anonymous[s.Map], id, unix.NFT_SET_ANONYMOUS|unix.NFT_SET_CONSTANT)
-	_ = b.elements(unix.NFT_MSG_NEWSETELEM, anonymous[s.Map], id, s.wire())
+	b.declareSet(s, anonymous[s.Map], id, unix.NFT_SET_ANONYMOUS|unix.NFT_SET_CONSTANT)
+	b.elements(unix.NFT_MSG_NEWSETELEM, anonymous[s.Map], id, s.wire())
 	return id
 }
 
@@ -40,7 +37,7 @@ const (
 )
 
 // declareSet adds the set without elements.
-func (b *batch) declareSet(s Set, name string, id, flags uint32) error {
+func (b *batch) declareSet(s Set, name string, id, flags uint32) {
 	if s.Interval {
 		flags |= unix.NFT_SET_INTERVAL
 	}
@@ -51,31 +48,30 @@ func (b *batch) declareSet(s Set, name string, id, flags uint32) error {
 	if s.Key.host {
 		order = hostEndian
 	}
-	return b.add(unix.NFT_MSG_NEWSET, netlink.Create, "set "+name, func(ae *netlink.AttributeEncoder) {
-		ae.String(unix.NFTA_SET_TABLE, TableName)
-		ae.String(unix.NFTA_SET_NAME, name)
-		ae.Uint32(unix.NFTA_SET_FLAGS, flags)
-		ae.Uint32(unix.NFTA_SET_KEY_TYPE, s.Key.typ.GetNFTMagic())
-		ae.Uint32(unix.NFTA_SET_KEY_LEN, s.Key.typ.Bytes)
-		ae.Uint32(unix.NFTA_SET_ID, id)
+	b.add(unix.NFT_MSG_NEWSET, netlink.Create, named("set", name), func() {
+		b.str(unix.NFTA_SET_TABLE, TableName)
+		b.str(unix.NFTA_SET_NAME, name)
+		b.u32(unix.NFTA_SET_FLAGS, flags)
+		b.u32(unix.NFTA_SET_KEY_TYPE, s.Key.typ.GetNFTMagic())
+		b.u32(unix.NFTA_SET_KEY_LEN, s.Key.typ.Bytes)
+		b.u32(unix.NFTA_SET_ID, id)
 		if s.Map {
-			ae.Uint32(unix.NFTA_SET_DATA_TYPE, unix.NFT_DATA_VERDICT)
-			ae.Uint32(unix.NFTA_SET_DATA_LEN, 0)
+			b.u32(unix.NFTA_SET_DATA_TYPE, unix.NFT_DATA_VERDICT)
+			b.u32(unix.NFTA_SET_DATA_LEN, 0)
 		}
 		if flags&unix.NFT_SET_CONSTANT != 0 {
-			ae.Nested(unix.NFTA_SET_DESC, func(ae *netlink.AttributeEncoder) error {
-				ae.Uint32(unix.NFTA_SET_DESC_SIZE, uint32(len(s.Elements)))
-				return nil
+			b.nest(unix.NFTA_SET_DESC, func() {
+				b.u32(unix.NFTA_SET_DESC_SIZE, uint32(len(s.Elements)))
 			})
 		}
-		ae.Bytes(unix.NFTA_SET_USERDATA, userdata.AppendUint32(nil, userdata.NFTNL_UDATA_SET_KEYBYTEORDER, order))
+		b.raw(unix.NFTA_SET_USERDATA, userdata.AppendUint32(nil, userdata.NFTNL_UDATA_SET_KEYBYTEORDER, order))
 	})
 }
 
-func (b *batch) delSet(name string) error {
-	return b.add(unix.NFT_MSG_DELSET, 0, "set "+name, func(ae *netlink.AttributeEncoder) {
-		ae.String(unix.NFTA_SET_TABLE, TableName)
-		ae.String(unix.NFTA_SET_NAME, name)
+func (b *batch) delSet(name string) {
+	b.add(unix.NFT_MSG_DELSET, 0, named("set", name), func() {
+		b.str(unix.NFTA_SET_TABLE, TableName)
+		b.str(unix.NFTA_SET_NAME, name)
 	})
 }
 
@@ -83,7 +79,7 @@ func (b *batch) delSet(name string) error {
 const perMessage = 600
 
 // elements adds or deletes elements of a set.
-func (b *batch) elements(typ int, name string, id uint32, elems []wireElement) error {
+func (b *batch) elements(typ int, name string, id uint32, elems []wireElement) {
 	for len(elems) > 0 {
 		part := elems[:min(perMessage, len(elems))]
 		elems = elems[len(part):]
@@ -91,24 +87,19 @@ func (b *batch) elements(typ int, name string, id uint32, elems []wireElement) e
 		if typ == unix.NFT_MSG_NEWSETELEM {
 			flags = netlink.Create
 		}
-		err := b.add(typ, flags, "elements of "+name, func(ae *netlink.AttributeEncoder) {
-			ae.String(unix.NFTA_SET_ELEM_LIST_TABLE, TableName)
-			ae.String(unix.NFTA_SET_ELEM_LIST_SET, name)
+		b.add(typ, flags, named("elements of", name), func() {
+			b.str(unix.NFTA_SET_ELEM_LIST_TABLE, TableName)
+			b.str(unix.NFTA_SET_ELEM_LIST_SET, name)
 			if id != 0 {
-				ae.Uint32(unix.NFTA_SET_ELEM_LIST_SET_ID, id)
+				b.u32(unix.NFTA_SET_ELEM_LIST_SET_ID, id)
 			}
-			ae.Nested(unix.NFTA_SET_ELEM_LIST_ELEMENTS, func(ae *netlink.AttributeEncoder) error {
+			b.nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS, func() {
 				for _, e := range part {
-					ae.Nested(unix.NFTA_LIST_ELEM, e.encode)
+					b.nest(unix.NFTA_LIST_ELEM, func() { b.element(e) })
 				}
-				return nil
 			})
 		})
-		if err != nil {
-			return err
-		}
 	}
-	return nil
 }
 
 // wire are the elements as the kernel keeps them. In a set of intervals a range is two: its first value, and, marked as an end,
@@ -127,33 +118,23 @@ func (s Set) wire() []wireElement {
 	return out
 }
 
-// encode writes one element.
-func (w wireElement) encode(ae *netlink.AttributeEncoder) error {
-	ae.Nested(unix.NFTA_SET_ELEM_KEY, value(w.key))
-	if w.end {
-		ae.Uint32(unix.NFTA_SET_ELEM_FLAGS, unix.NFT_SET_ELEM_INTERVAL_END)
+// element appends one element.
+func (b *batch) element(e wireElement) {
+	b.nest(unix.NFTA_SET_ELEM_KEY, func() { b.raw(unix.NFTA_DATA_VALUE, e.key) })
+	if e.end {
+		b.u32(unix.NFTA_SET_ELEM_FLAGS, unix.NFT_SET_ELEM_INTERVAL_END)
 	}
-	if w.verdict == (Verdict{}) {
-		return nil
+	if e.verdict == (Verdict{}) {
+		return
 	}
-	ae.Nested(unix.NFTA_SET_ELEM_DATA, func(ae *netlink.AttributeEncoder) error {
-		ae.Nested(unix.NFTA_DATA_VERDICT, func(ae *netlink.AttributeEncoder) error {
-			ae.Uint32(unix.NFTA_VERDICT_CODE, uint32(w.verdict.Kind))
-			if w.verdict.Chain != "" {
-				ae.String(unix.NFTA_VERDICT_CHAIN, w.verdict.Chain)
+	b.nest(unix.NFTA_SET_ELEM_DATA, func() {
+		b.nest(unix.NFTA_DATA_VERDICT, func() {
+			b.u32(unix.NFTA_VERDICT_CODE, uint32(e.verdict.Kind))
+			if e.verdict.Chain != "" {
+				b.str(unix.NFTA_VERDICT_CHAIN, e.verdict.Chain)
 			}
-			return nil
 		})
-		return nil
 	})
-	return nil
-}
-
-func value(key []byte) func(*netlink.AttributeEncoder) error {
-	return func(ae *netlink.AttributeEncoder) error {
-		ae.Bytes(unix.NFTA_DATA_VALUE, key)
-		return nil
-	}
 }
 
 // last is the last value of the element.

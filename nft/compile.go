@@ -130,13 +130,11 @@ func rangeElements(ranges []netipx.IPRange) []Element {
 // Only the first packet of a flow from inside goes on to the rules.
 func (c *compiler) prerouting() {
 	c.chain("prerouting", &Hook{"filter", "prerouting", mangle},
-		rule(dispatch{selector: iifname, set: "arrivals"}),
+		rule(inSet{selector: iifname, set: "uplinks"}, goTo("arriving")),
 		rule(dispatch{selector: marked(true, c.mask), set: "flows"}),
 		rule(isNew, goTo("choose")),
 	)
-	for _, l := range c.plan.Links {
-		c.fromLink(l)
-	}
+	c.arriving()
 	// Would main send it to a link, or nowhere? Then it is ours to route. Networks inside, VPNs and containers are not.
 	rules := c.onlyRelevant()
 	for _, f := range policy.Families {
@@ -166,9 +164,9 @@ func (c *compiler) onlyRelevant() []Rule {
 	return nil
 }
 
-// fromLink is the way of packets that come in from a link. A new flow gets the link's number, so that its answers go back the
+// arriving is the way of packets that come in from a link. A new flow gets the link's number, so that its answers go back the
 // way it came. Addresses of the inside cannot come from outside: this is the check that the kernel's rp_filter would make.
-func (c *compiler) fromLink(l policy.PlannedLink) {
+func (c *compiler) arriving() {
 	rules := []Rule{
 		rule(isOngoing, accept),
 		rule(ofType{source, unix.RTN_LOCAL}, counter{}, drop).because("from outside with one of the router's own addresses"),
@@ -180,8 +178,10 @@ func (c *compiler) fromLink(l policy.PlannedLink) {
 	if len(inside) > 0 {
 		rules = append(rules, rule(oneOf(fibSaddrName, inside), counter{}, drop).because("from outside with an address of the inside"))
 	}
-	rules = append(rules, rule(setMark{l.Mark, c.mask, true}))
-	c.chain("from_"+l.Name, nil, rules...)
+	c.chain("arriving", nil, append(rules, rule(dispatch{selector: iifname, set: "arrivals"}))...)
+	for _, l := range c.plan.Links {
+		c.chain("from_"+l.Name, nil, rule(setMark{l.Mark, c.mask, true}, accept))
+	}
 }
 
 // output decides for the router's own packets. The kernel has chosen a source address before any hook, from the default
@@ -271,11 +271,11 @@ func (c *compiler) translation() {
 	}
 	c.chain("srcnat", &Hook{"nat", "postrouting", srcnat}, rule(dispatch{selector: oifname, set: "sources"}))
 	for _, l := range c.plan.Links {
-		rules := []Rule{rule(setMark{l.Mark, c.mask, true})}
+		leave := []Statement{setMark{l.Mark, c.mask, true}, counter{}}
 		if l.Masquerade {
-			rules = append(rules, rule(counter{}, masquerade{}).because("link %s, %s", l.Name, l.Pos))
+			leave = append(leave, masquerade{})
 		}
-		c.chain("nat_"+l.Name, nil, rules...)
+		c.chain("nat_"+l.Name, nil, rule(leave...).because("link %s, %s", l.Name, l.Pos))
 	}
 }
 

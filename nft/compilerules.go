@@ -231,8 +231,8 @@ func (c *compiler) targets() {
 		c.groupChain(g)
 	}
 	for _, l := range c.plan.Links {
-		c.chain("to_"+l.Name, nil, rule(setMark{l.Mark, c.mask, true}), rule(setMark{l.Mark, c.mask, false}), rule(accept))
-		c.chain("on_"+l.Name, nil, rule(setMark{l.Mark, c.mask, false}), rule(accept))
+		c.chain("to_"+l.Name, nil, rule(setMark{l.Mark, c.mask, true}, setMark{l.Mark, c.mask, false}, accept))
+		c.chain("on_"+l.Name, nil, rule(setMark{l.Mark, c.mask, false}, accept))
 	}
 	if c.rejects {
 		c.chain("refuse", nil,
@@ -246,7 +246,7 @@ func (c *compiler) targets() {
 func (c *compiler) groupChain(g policy.PlannedGroup) {
 	name := "group_" + g.Name
 	if g.By == policy.ByRoute {
-		c.chain(name, nil, rule(setMark{g.Mark, c.mask, false}), rule(accept))
+		c.chain(name, nil, rule(setMark{g.Mark, c.mask, false}, accept))
 		return
 	}
 	var rules []Rule

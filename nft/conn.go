@@ -126,7 +126,7 @@ func refusal(b *batch, op *netlink.OpError, first uint32) error {
 	if at < 0 || at >= len(b.about) {
 		return fmt.Errorf("nft: commit: %w", explain(op))
 	}
-	return fmt.Errorf("nft: the kernel refused %s: %w", b.about[at], op)
+	return fmt.Errorf("nft: the kernel refused %s: %w", b.about[at](), op)
 }
 
 // fence begins or ends a batch; the resource is the subsystem, in network byte order (linux/netfilter/nfnetlink.h).

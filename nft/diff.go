@@ -27,10 +27,8 @@ func (c *Conn) Diff(want Table) (*Change, error) {
 		return nil, err
 	}
 	d := differ{have: have, want: want, change: &Change{main: newBatch(), tidy: newBatch()}}
-	if err := d.diff(); err != nil {
-		return nil, err
-	}
-	return d.change, nil
+	d.diff()
+	return d.change, d.change.main.failed
 }
 
 // Apply makes the change. Nothing is done when the kernel refuses any part of it.
@@ -48,9 +46,7 @@ func (c *Conn) Remove() (bool, error) {
 		return false, err
 	}
 	b := newBatch()
-	if err := b.delTable(); err != nil {
-		return false, err
-	}
+	b.delTable()
 	return true, c.commit(b)
 }
 
@@ -59,21 +55,13 @@ type differ struct {
 	have   *observed
 	want   Table
 	change *Change
-	errs   []error
 }
 
 func (d *differ) line(format string, args ...any) {
 	d.change.Lines = append(d.change.Lines, fmt.Sprintf(format, args...))
 }
 
-// do keeps the first error of building messages.
-func (d *differ) do(err error) {
-	if err != nil {
-		d.errs = append(d.errs, err)
-	}
-}
-
-func (d *differ) diff() error {
+func (d *differ) diff() {
 	if !d.have.exists || d.misshapen() {
 		d.rebuild()
 	} else {
@@ -82,10 +70,6 @@ func (d *differ) diff() error {
 		d.rules()
 		d.leftovers()
 	}
-	if len(d.errs) > 0 {
-		return d.errs[0]
-	}
-	return nil
 }
 
 // misshapen tells whether something stands in the way that cannot be changed in place: a base chain at another hook, or a
@@ -123,11 +107,11 @@ func (s Set) flags() uint32 {
 // rebuild replaces the whole table in one transaction.
 func (d *differ) rebuild() {
 	b := d.change.main
-	d.do(b.addTable())
+	b.addTable()
 	if d.have.exists {
 		d.line("- table inet %s (it has another shape)", TableName)
-		d.do(b.delTable())
-		d.do(b.addTable())
+		b.delTable()
+		b.addTable()
 	}
 	d.line("+ table inet %s", TableName)
 	d.have = &observed{chains: map[string]*observedChain{}, sets: map[string]*observedSet{}}
@@ -140,7 +124,7 @@ func (d *differ) newChains() {
 	for _, c := range d.want.Chains {
 		if d.have.chains[c.Name] == nil {
 			d.line("+ chain %s", c.Name)
-			d.do(d.change.main.addChain(c))
+			d.change.main.addChain(c)
 			d.have.chains[c.Name] = &observedChain{hook: c.Hook}
 		}
 	}
@@ -152,7 +136,7 @@ func (d *differ) sets() {
 		have := d.have.sets[s.Name]
 		if have == nil {
 			d.line("+ set %s { %s }", s.Name, s.summary())
-			d.do(d.change.main.addSet(s))
+			d.change.main.addSet(s)
 			continue
 		}
 		var add, del []wireElement
@@ -183,7 +167,7 @@ func (d *differ) elements(sign string, typ int, s Set, list []wireElement) {
 			d.line("%s element of %s: %s", sign, s.Name, Element{From: w.key, Verdict: w.verdict}.show(s.Key))
 		}
 	}
-	d.do(d.change.main.elements(typ, s.Name, 0, list))
+	d.change.main.elements(typ, s.Name, 0, list)
 }
 
 // rules compares every chain rule by rule. What both ends have in common stays, with its counters; what lies between is
@@ -211,11 +195,11 @@ func (d *differ) rules() {
 		for i, r := range c.Rules[head : len(c.Rules)-tail] {
 			text := texts[head+i]
 			d.change.Lines = append(d.change.Lines, "+ rule in "+c.Name+": "+text)
-			d.do(d.change.main.addRule(c.Name, r, text, before))
+			d.change.main.addRule(c.Name, r, text, before)
 		}
 		for _, r := range have[head : len(have)-tail] {
 			d.line("- rule in %s (handle %d)", c.Name, r.handle)
-			d.do(d.change.main.delRule(c.Name, r.handle))
+			d.change.main.delRule(c.Name, r.handle)
 		}
 	}
 }
@@ -233,7 +217,7 @@ func (d *differ) leftovers() {
 	for _, name := range sortedKeys(d.have.sets) {
 		if !sets[name] {
 			d.line("- set %s", name)
-			d.do(d.change.tidy.delSet(name))
+			d.change.tidy.delSet(name)
 		}
 	}
 	for _, name := range sortedKeys(d.have.chains) {
@@ -242,9 +226,9 @@ func (d *differ) leftovers() {
 		}
 		d.line("- chain %s", name)
 		for _, r := range d.have.chains[name].rules {
-			d.do(d.change.main.delRule(name, r.handle))
+			d.change.main.delRule(name, r.handle)
 		}
-		d.do(d.change.tidy.delChain(name))
+		d.change.tidy.delChain(name)
 	}
 }
 

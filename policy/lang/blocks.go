@@ -122,9 +122,9 @@ func (d *decoder) locals(blocks hclsyntax.Blocks) {
 				continue
 			}
 			if v, ok := d.eval(a); ok {
-				d.scope.locals[a.Name] = v
+				d.scope.setLocal(a.Name, v)
 			} else {
-				d.scope.locals[a.Name] = cty.DynamicVal // told already; its users need not complain again
+				d.scope.setLocal(a.Name, cty.DynamicVal) // told already; its users need not complain again
 			}
 		}
 		if len(waiting) == len(open) {

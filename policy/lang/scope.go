@@ -38,10 +38,24 @@ type scope struct {
 	dir    string                          // of the policy
 	names  map[string]map[string]hcl.Range // kind, name: where it is declared
 	locals map[string]cty.Value
+	built  *hcl.EvalContext // of all this, until it changes
 }
 
 // context is the scope as HCL wants it.
-func (s scope) context() *hcl.EvalContext {
+func (s *scope) context() *hcl.EvalContext {
+	if s.built == nil {
+		s.built = s.build()
+	}
+	return s.built
+}
+
+// setLocal adds a constant.
+func (s *scope) setLocal(name string, v cty.Value) {
+	s.locals[name] = v
+	s.built = nil
+}
+
+func (s *scope) build() *hcl.EvalContext {
 	vars := map[string]cty.Value{"local": cty.ObjectVal(s.locals)}
 	for _, k := range keywords {
 		vars[k] = cty.CapsuleVal(referenceType, &reference{Name: k})
@@ -57,7 +71,7 @@ func (s scope) context() *hcl.EvalContext {
 }
 
 // unknown looks for names in an expression that nothing declares, and says what was probably meant.
-func (s scope) unknown(e hclsyntax.Expression) (hcl.Range, string) {
+func (s *scope) unknown(e hclsyntax.Expression) (hcl.Range, string) {
 	for _, t := range e.Variables() {
 		root := t.RootName()
 		declared, isKind := s.declared(root)
@@ -82,7 +96,7 @@ func (s scope) unknown(e hclsyntax.Expression) (hcl.Range, string) {
 }
 
 // declared are the names below a root such as link or local.
-func (s scope) declared(root string) ([]string, bool) {
+func (s *scope) declared(root string) ([]string, bool) {
 	var names []string
 	switch {
 	case root == "local":
@@ -101,7 +115,7 @@ func (s scope) declared(root string) ([]string, bool) {
 }
 
 // meant is the advice for a bare name.
-func (s scope) meant(name string) string {
+func (s *scope) meant(name string) string {
 	for _, kind := range kinds {
 		if _, ok := s.names[kind][name]; ok {
 			return fmt.Sprintf("Did you mean %s.%s?", kind, name)
