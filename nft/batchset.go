@@ -5,6 +5,7 @@ package nft
 import (
 	"math/big"
 
+	"github.com/google/nftables"
 	"github.com/google/nftables/userdata"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -36,6 +37,9 @@ const (
 	networkEndian = 2
 )
 
+// fieldLength is NFTA_SET_FIELD_LEN of linux/netfilter/nf_tables.h.
+const fieldLength = 1
+
 // declareSet adds the set without elements.
 func (b *batch) declareSet(s Set, name string, id, flags uint32) {
 	if s.Interval {
@@ -43,6 +47,9 @@ func (b *batch) declareSet(s Set, name string, id, flags uint32) {
 	}
 	if s.Map {
 		flags |= unix.NFT_SET_MAP
+	}
+	if s.Key.fields != nil {
+		flags |= nftables.NFT_SET_CONCAT
 	}
 	order := uint32(networkEndian)
 	if s.Key.host {
@@ -62,6 +69,15 @@ func (b *batch) declareSet(s Set, name string, id, flags uint32) {
 		if flags&unix.NFT_SET_CONSTANT != 0 {
 			b.nest(unix.NFTA_SET_DESC, func() {
 				b.u32(unix.NFTA_SET_DESC_SIZE, uint32(len(s.Elements)))
+			})
+		}
+		if s.Key.fields != nil {
+			b.nest(unix.NFTA_SET_DESC, func() {
+				b.nest(nftables.NFTA_SET_DESC_CONCAT, func() {
+					for _, size := range s.Key.fields {
+						b.nest(unix.NFTA_LIST_ELEM, func() { b.u32(fieldLength, size) })
+					}
+				})
 			})
 		}
 		b.raw(unix.NFTA_SET_USERDATA, userdata.AppendUint32(nil, userdata.NFTNL_UDATA_SET_KEYBYTEORDER, order))

@@ -68,24 +68,27 @@ func (r Rule) because(format string, args ...any) Rule {
 }
 
 // dispatchMaps lead packets to the chains of a link: by the interface they come from or leave by, and by the mark of their
-// flow. They are maps with names so that a link that comes or goes changes an element, and no rule.
+// flow. They have names so that a link that comes or goes changes an element, and no rule.
 func (c *compiler) dispatchMaps() {
-	arrivals, flows, guards, sources := []Element{}, []Element{}, []Element{}, []Element{}
-	uplinks := []Element{}
+	var uplinks, translated, flows, holds, permitted []Element
 	for _, l := range c.plan.Links {
 		name := ifnameBytes(l.Interface)
 		uplinks = append(uplinks, Element{From: name})
-		arrivals = append(arrivals, Element{From: name, Verdict: goTo("from_" + l.Name)})
+		if l.Masquerade {
+			translated = append(translated, Element{From: name})
+		}
 		flows = append(flows, Element{From: host32(l.Mark), Verdict: goTo("on_" + l.Name)})
-		guards = append(guards, Element{From: name, Verdict: goTo("guard_" + l.Name)})
-		sources = append(sources, Element{From: name, Verdict: goTo("nat_" + l.Name)})
+		holds = append(holds, Element{From: name, Verdict: jumpTo("hold_" + l.Name)})
+		for _, m := range []uint32{0, l.Mark} {
+			permitted = append(permitted, Element{From: append(ifnameBytes(l.Interface), host32(m)...)})
+		}
 	}
 	c.table.Sets = append(c.table.Sets,
 		Set{Name: "uplinks", Key: ifname, Elements: uplinks},
-		Set{Name: "arrivals", Key: ifname, Map: true, Elements: arrivals},
+		Set{Name: "translated", Key: ifname, Elements: translated},
+		Set{Name: "permitted", Key: ifnameAndMark, Elements: permitted},
 		Set{Name: "flows", Key: mark, Map: true, Elements: flows},
-		Set{Name: "guards", Key: ifname, Map: true, Elements: guards},
-		Set{Name: "sources", Key: ifname, Map: true, Elements: sources},
+		Set{Name: "holds", Key: ifname, Map: true, Elements: holds},
 	)
 }
 
@@ -178,10 +181,7 @@ func (c *compiler) arriving() {
 	if len(inside) > 0 {
 		rules = append(rules, rule(oneOf(fibSaddrName, inside), counter{}, drop).because("from outside with an address of the inside"))
 	}
-	c.chain("arriving", nil, append(rules, rule(dispatch{selector: iifname, set: "arrivals"}))...)
-	for _, l := range c.plan.Links {
-		c.chain("from_"+l.Name, nil, rule(setMark{l.Mark, c.mask, true}, accept))
-	}
+	c.chain("arriving", nil, append(rules, rule(dispatch{selector: iifname, set: "holds"}))...)
 }
 
 // output decides for the router's own packets. The kernel has chosen a source address before any hook, from the default
@@ -239,18 +239,16 @@ func (c *compiler) boundSockets() []Rule {
 // postrouting is the guard of the first invariant: a packet whose flow belongs to one link never leaves by another. Packets
 // without a flow cannot be translated, and would leave with an address of the inside.
 func (c *compiler) postrouting() {
-	c.chain("postrouting", &Hook{"filter", "postrouting", mangle}, rule(dispatch{selector: oifname, set: "guards"}))
-	for _, l := range c.plan.Links {
-		stray := rule(isNoFlow, ofType{source, unix.RTN_LOCAL}, accept)
-		if !l.Masquerade {
-			stray = rule(isNoFlow, accept)
-		}
-		c.chain("guard_"+l.Name, nil,
-			rule(dispatch{selector: marked(true, c.mask), elems: []Element{{From: host32(0), Verdict: accept}, {From: host32(l.Mark), Verdict: accept}}}),
-			stray,
-			rule(counter{}, drop).because("guard of link %s: of another link's flow, or of none", l.Name),
-		)
-	}
+	c.chain("postrouting", &Hook{"filter", "postrouting", mangle},
+		rule(inSet{selector: leaving(c.mask), set: "permitted"}, accept),
+		rule(inSet{selector: oifname, set: "uplinks"}, goTo("guard")),
+	)
+	c.chain("guard", nil,
+		rule(isNoFlow, ofType{source, unix.RTN_LOCAL}, accept),
+		rule(isNoFlow, inSet{selector: oifname, set: "translated"}, counter{}, drop).because("of no flow: it cannot be translated"),
+		rule(isNoFlow, accept),
+		rule(counter{}, drop).because("its flow belongs to another link"),
+	)
 }
 
 // translation is done once for a flow. A flow that was routed by the kernel's choice (by = "route", the main table, a bound
@@ -269,14 +267,10 @@ func (c *compiler) translation() {
 		}
 		c.chain("dstnat", &Hook{"nat", "prerouting", dstnat}, rules...)
 	}
-	c.chain("srcnat", &Hook{"nat", "postrouting", srcnat}, rule(dispatch{selector: oifname, set: "sources"}))
-	for _, l := range c.plan.Links {
-		leave := []Statement{setMark{l.Mark, c.mask, true}, counter{}}
-		if l.Masquerade {
-			leave = append(leave, masquerade{})
-		}
-		c.chain("nat_"+l.Name, nil, rule(leave...).because("link %s, %s", l.Name, l.Pos))
-	}
+	c.chain("srcnat", &Hook{"nat", "postrouting", srcnat},
+		rule(dispatch{selector: oifname, set: "holds"}),
+		rule(inSet{selector: oifname, set: "translated"}, masquerade{}),
+	)
 }
 
 func unique(list []string) []string {

@@ -224,8 +224,9 @@ func (c *compiler) defaultRules() []Rule {
 	return out
 }
 
-// targets are the chains that rules lead to. The one of a link sets its number in our bits of both marks, with constants; the
-// one for known flows sets the packet's only.
+// targets are the chains that rules lead to. A link has three, which set its number in our bits of marks, with constants: to_
+// for new flows in both marks, on_ for packets of known flows in the packet's, hold_ for flows that are on the link
+// already in the flow's.
 func (c *compiler) targets() {
 	for _, g := range c.plan.Groups {
 		c.groupChain(g)
@@ -233,6 +234,7 @@ func (c *compiler) targets() {
 	for _, l := range c.plan.Links {
 		c.chain("to_"+l.Name, nil, rule(setMark{l.Mark, c.mask, true}, setMark{l.Mark, c.mask, false}, accept))
 		c.chain("on_"+l.Name, nil, rule(setMark{l.Mark, c.mask, false}, accept))
+		c.chain("hold_"+l.Name, nil, rule(setMark{l.Mark, c.mask, true}, counter{}).because("link %s, %s", l.Name, l.Pos))
 	}
 	if c.rejects {
 		c.chain("refuse", nil,

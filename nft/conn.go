@@ -39,7 +39,6 @@ func (c *Conn) dial() error {
 		return fmt.Errorf("nft: open netlink: %w", explain(err))
 	}
 	_ = nl.SetOption(netlink.ExtendedAcknowledge, true)
-	_ = nl.SetOption(netlink.CapAcknowledge, true) // errors need not carry the whole message back
 	c.nl = nl
 	return nil
 }

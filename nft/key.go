@@ -14,21 +14,28 @@ import (
 
 // key is a type of values: of set keys and of what selectors load.
 type key struct {
-	typ  nftables.SetDatatype
-	host bool                // the value is in the machine's byte order, not in that of the network
-	show func([]byte) string // as nft writes it
+	typ    nftables.SetDatatype
+	host   bool                // the value is in the machine's byte order, not in that of the network
+	show   func([]byte) string // as nft writes it
+	fields []uint32            // sizes of the parts of a concatenation
 }
 
 var (
-	ifname  = key{nftables.TypeIFName, true, func(b []byte) string { return strconv.Quote(ifnameOf(b)) }}
-	mark    = key{nftables.TypeMark, true, func(b []byte) string { return fmt.Sprintf("0x%08x", binary.NativeEndian.Uint32(b)) }}
-	integer = key{nftables.TypeInteger, true, func(b []byte) string { return fmt.Sprint(binary.NativeEndian.Uint32(b)) }}
-	ipv4    = key{nftables.TypeIPAddr, false, showAddr}
-	ipv6    = key{nftables.TypeIP6Addr, false, showAddr}
-	port    = key{nftables.TypeInetService, false, func(b []byte) string { return fmt.Sprint(binary.BigEndian.Uint16(b)) }}
-	proto   = key{nftables.TypeInetProto, false, func(b []byte) string { return showProto(b[0]) }}
-	dscp    = key{nftables.TypeDSCP, false, func(b []byte) string { return fmt.Sprintf("0x%02x", b[0]) }}
+	ifname  = key{typ: nftables.TypeIFName, host: true, show: func(b []byte) string { return strconv.Quote(ifnameOf(b)) }}
+	mark    = key{typ: nftables.TypeMark, host: true, show: func(b []byte) string { return fmt.Sprintf("0x%08x", binary.NativeEndian.Uint32(b)) }}
+	integer = key{typ: nftables.TypeInteger, host: true, show: func(b []byte) string { return fmt.Sprint(binary.NativeEndian.Uint32(b)) }}
+	ipv4    = key{typ: nftables.TypeIPAddr, host: false, show: showAddr}
+	ipv6    = key{typ: nftables.TypeIP6Addr, host: false, show: showAddr}
+	port    = key{typ: nftables.TypeInetService, host: false, show: func(b []byte) string { return fmt.Sprint(binary.BigEndian.Uint16(b)) }}
+	proto   = key{typ: nftables.TypeInetProto, host: false, show: func(b []byte) string { return showProto(b[0]) }}
+	dscp    = key{typ: nftables.TypeDSCP, host: false, show: func(b []byte) string { return fmt.Sprintf("0x%02x", b[0]) }}
 )
+
+// ifnameAndMark is a concatenation.
+var ifnameAndMark = key{
+	typ: nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeMark), host: true, fields: []uint32{unix.IFNAMSIZ, 4},
+	show: func(b []byte) string { return ifname.show(b[:unix.IFNAMSIZ]) + " . " + mark.show(b[unix.IFNAMSIZ:]) },
+}
 
 // keyOf is the key type of an address family: 0 for IPv4, 1 for IPv6.
 func keyOf(family int) key { return [2]key{ipv4, ipv6}[family] }

@@ -41,6 +41,19 @@ func marked(ct bool, mask uint32) selector {
 	return s
 }
 
+// leaving is the interface that a packet leaves by and, after it, the mark of its flow under a mask. The first value takes all
+// of the 16 bytes of register 1, so the second goes to register 2.
+func leaving(mask uint32) selector {
+	return selector{
+		name: fmt.Sprintf("oifname . ct mark & 0x%08x", mask), key: ifnameAndMark,
+		load: []expr.Any{
+			&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
+			&expr.Ct{Key: expr.CtKeyMARK, Register: 2},
+			&expr.Bitwise{SourceRegister: 2, DestRegister: 2, Len: 4, Mask: host32(mask), Xor: host32(0)},
+		},
+	}
+}
+
 // Which side of a packet a selector looks at.
 const (
 	source = iota

@@ -23,7 +23,7 @@ type counter struct{}
 func (counter) text() string      { return "counter" }
 func (counter) encode(e *encoder) { e.add(&expr.Counter{}) }
 
-// Verdict ends the walk through a chain: accept, drop, or goto another chain. The zero Verdict is none.
+// Verdict ends the walk through a chain: accept, drop, or goto another chain; after a jump it goes on. The zero Verdict is none.
 type Verdict struct {
 	Kind  expr.VerdictKind
 	Chain string
@@ -34,7 +34,8 @@ var (
 	drop   = Verdict{Kind: expr.VerdictDrop}
 )
 
-func goTo(chain string) Verdict { return Verdict{expr.VerdictGoto, chain} }
+func goTo(chain string) Verdict   { return Verdict{expr.VerdictGoto, chain} }
+func jumpTo(chain string) Verdict { return Verdict{expr.VerdictJump, chain} }
 
 func (v Verdict) text() string {
 	switch v.Kind {
@@ -42,6 +43,8 @@ func (v Verdict) text() string {
 		return "accept"
 	case expr.VerdictDrop:
 		return "drop"
+	case expr.VerdictJump:
+		return "jump " + v.Chain
 	}
 	return "goto " + v.Chain
 }
