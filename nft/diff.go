@@ -11,14 +11,22 @@ import (
 
 // Change is what has to be done to bring the kernel's table to a wanted state.
 type Change struct {
-	// Lines describe it for people, one object each: "+ rule in rules: ...".
-	Lines []string
+	lines []func() string
 	main  *batch // the transaction that makes the change
 	tidy  *batch // what nothing refers to any more; before Linux 6.2 it cannot be removed in the same transaction
 }
 
-// Empty tells whether nothing is to be done.
-func (ch *Change) Empty() bool { return len(ch.Lines) == 0 }
+// Len is how many objects the change concerns; 0 means that nothing is to be done.
+func (ch *Change) Len() int { return len(ch.lines) }
+
+// Lines describe the change for people, one object each: "+ rule in rules: ...".
+func (ch *Change) Lines() []string {
+	out := make([]string, len(ch.lines))
+	for i, l := range ch.lines {
+		out[i] = l()
+	}
+	return out
+}
 
 // Diff compares the kernel's table with the wanted one.
 func (c *Conn) Diff(want Table) (*Change, error) {
@@ -58,7 +66,7 @@ type differ struct {
 }
 
 func (d *differ) line(format string, args ...any) {
-	d.change.Lines = append(d.change.Lines, fmt.Sprintf(format, args...))
+	d.change.lines = append(d.change.lines, func() string { return fmt.Sprintf(format, args...) })
 }
 
 func (d *differ) diff() {
@@ -135,7 +143,7 @@ func (d *differ) sets() {
 	for _, s := range d.want.Sets {
 		have := d.have.sets[s.Name]
 		if have == nil {
-			d.line("+ set %s { %s }", s.Name, s.summary())
+			d.line("+ set %s", s)
 			d.change.main.addSet(s)
 			continue
 		}
@@ -164,7 +172,9 @@ func (d *differ) elements(sign string, typ int, s Set, list []wireElement) {
 	}
 	for _, w := range list {
 		if !w.end {
-			d.line("%s element of %s: %s", sign, s.Name, Element{From: w.key, Verdict: w.verdict}.show(s.Key))
+			d.change.lines = append(d.change.lines, func() string {
+				return fmt.Sprintf("%s element of %s: %s", sign, s.Name, Element{From: w.key, Verdict: w.verdict}.show(s.Key))
+			})
 		}
 	}
 	d.change.main.elements(typ, s.Name, 0, list)
@@ -194,7 +204,7 @@ func (d *differ) rules() {
 		}
 		for i, r := range c.Rules[head : len(c.Rules)-tail] {
 			text := texts[head+i]
-			d.change.Lines = append(d.change.Lines, "+ rule in "+c.Name+": "+text)
+			d.line("+ rule in %s: %s", c.Name, text)
 			d.change.main.addRule(c.Name, r, text, before)
 		}
 		for _, r := range have[head : len(have)-tail] {

@@ -63,11 +63,11 @@ func priority(h Hook) string {
 	return fmt.Sprint(h.Priority)
 }
 
-// summary is a set's content in a line of a plan, cut short when it is long.
-func (s Set) summary() string {
+// String is a set in a line of a plan, cut short when it is long.
+func (s Set) String() string {
 	const few = 8
 	if len(s.Elements) <= few {
-		return strings.Trim(braces(s.Key, s.Elements), "{ }")
+		return s.Name + " " + braces(s.Key, s.Elements)
 	}
-	return fmt.Sprintf("%s, ... %d elements", strings.Trim(braces(s.Key, s.Elements[:few]), "{ }"), len(s.Elements))
+	return fmt.Sprintf("%s { %s, ... %d elements }", s.Name, strings.Trim(braces(s.Key, s.Elements[:few]), "{ }"), len(s.Elements))
 }

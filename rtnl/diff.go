@@ -15,12 +15,20 @@ type Change struct {
 	AddRules   []Rule
 	DelRules   []Rule
 	DelRoutes  []Route
-	// Lines describe it for people, as `ip` commands.
-	Lines []string
+	lines      []func() string
 }
 
-// Empty tells whether nothing is to be done.
-func (ch Change) Empty() bool { return len(ch.Lines) == 0 }
+// Len is how many objects the change concerns; 0 means that nothing is to be done.
+func (ch Change) Len() int { return len(ch.lines) }
+
+// Lines describe the change for people, in the words of `ip`.
+func (ch Change) Lines() []string {
+	out := make([]string, len(ch.lines))
+	for i, l := range ch.lines {
+		out[i] = l()
+	}
+	return out
+}
 
 // Diff compares two states.
 func Diff(have, want State) Change {
@@ -32,7 +40,7 @@ func Diff(have, want State) Change {
 }
 
 func (ch *Change) line(format string, args ...any) {
-	ch.Lines = append(ch.Lines, fmt.Sprintf(format, args...))
+	ch.lines = append(ch.lines, func() string { return fmt.Sprintf(format, args...) })
 }
 
 func (ch *Change) sysctls(have, want State) {
@@ -62,7 +70,7 @@ func (ch *Change) routes(have, want State) {
 			ch.line("+ %s", r)
 			ch.NewRoutes[r.Key] = true
 		case !was.equal(r):
-			ch.line("~ %s (was%s)", r, was.ways())
+			ch.line("~ %s (was%s)", r, ways(was))
 		default:
 			continue
 		}
@@ -76,8 +84,11 @@ func (ch *Change) routes(have, want State) {
 	}
 }
 
-// ways are a route's hops in short.
-func (r Route) ways() string {
+// ways is a route in a line about its replacement.
+type ways Route
+
+// String is the route's hops in short.
+func (r ways) String() string {
 	s := ""
 	for _, h := range r.Hops {
 		s += h.text()

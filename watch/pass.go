@@ -78,17 +78,34 @@ type Pass struct {
 	Plan     policy.Plan
 	Problems []policy.Problem
 	Facts    policy.Facts
-	// Lines are what is to be done, in words of `ip` and `nft`, without an end of line.
-	Lines []string
+	routes   rtnl.Change
+	table    *nft.Change
+	before   rtnl.State
 
-	routes rtnl.Change
-	table  *nft.Change
-	names  []byte // nil: the file is right
-	before rtnl.State
+	namesFile string
+	names     []byte // nil: the file is right
+}
+
+// Len is how many objects differ from what the policy wants.
+func (p *Pass) Len() int {
+	n := p.routes.Len() + p.table.Len()
+	if p.names != nil {
+		n++
+	}
+	return n
 }
 
 // Empty tells whether the kernel is as the policy wants it.
-func (p *Pass) Empty() bool { return len(p.Lines) == 0 }
+func (p *Pass) Empty() bool { return p.Len() == 0 }
+
+// Lines are what is to be done, in words of `ip` and `nft`: "+" adds, "-" removes, "~" replaces.
+func (p *Pass) Lines() []string {
+	lines := append(p.routes.Lines(), p.table.Lines()...)
+	if p.names != nil {
+		lines = append(lines, "+ file "+p.namesFile)
+	}
+	return lines
+}
 
 // Compare reads the world and says what a policy would change. It writes nothing.
 func (k *Kernel) Compare(p policy.Policy) (*Pass, error) {
@@ -107,10 +124,9 @@ func (k *Kernel) Compare(p policy.Policy) (*Pass, error) {
 	if pass.table, err = k.nft.Diff(nft.Compile(pass.Plan)); err != nil {
 		return nil, err
 	}
-	pass.Lines = append(append(pass.Lines, pass.routes.Lines...), pass.table.Lines...)
+	pass.namesFile = k.files.Names
 	if names := rtnl.TableNames(pass.Plan); !rtnl.SameFile(k.files.Names, names) {
 		pass.names = names
-		pass.Lines = append(pass.Lines, "+ file "+k.files.Names)
 	}
 	return pass, nil
 }
@@ -182,7 +198,7 @@ func (k *Kernel) Down(s policy.Settings) ([]string, error) {
 		return nil, err
 	}
 	change := rtnl.Diff(have, rtnl.State{})
-	lines := change.Lines
+	lines := change.Lines()
 	// First the table: a packet that is marked no longer needs the rules, one that still is does.
 	removed, err := k.nft.Remove()
 	if err != nil {

@@ -74,10 +74,10 @@ func (o *options) plan(cmd *cobra.Command, p policy.Policy, asJSON bool) (err er
 		return err
 	}
 	if asJSON {
-		err = writeJSON(cmd.OutOrStdout(), pass.Lines, pass.Problems)
+		err = writeJSON(cmd.OutOrStdout(), pass.Lines(), pass.Problems)
 	} else {
 		sayProblems(cmd.ErrOrStderr(), pass.Problems)
-		for _, l := range pass.Lines {
+		for _, l := range pass.Lines() {
 			fmt.Fprintln(cmd.OutOrStdout(), l)
 		}
 		if pass.Empty() {
@@ -125,7 +125,7 @@ func applyCommand(o *options) *cobra.Command {
 				fmt.Fprintln(cmd.OutOrStdout(), "no changes")
 				return nil
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s applied\n", plural(len(pass.Lines), "change"))
+			fmt.Fprintf(cmd.OutOrStdout(), "%s applied\n", plural(pass.Len(), "change"))
 			return nil
 		},
 	}
