@@ -31,8 +31,18 @@ func newBatch() *batch { return &batch{ids: map[string]uint32{}} }
 
 func (b *batch) empty() bool { return len(b.msgs) == 0 }
 
+// Messages are built in chunks, so that a large batch is not copied again and again while it grows. One message rarely needs more
+// than is roomy.
+const (
+	chunk = 64 << 10
+	roomy = 2 << 10
+)
+
 // add appends a message about an object of the table; f appends its attributes.
 func (b *batch) add(typ int, flags netlink.HeaderFlags, about func() string, f func()) {
+	if cap(b.b)-len(b.b) < roomy {
+		b.b = make([]byte, 0, chunk) // the messages so far keep the old one
+	}
 	start := len(b.b)
 	b.b = append(b.b, unix.NFPROTO_INET, unix.NFNETLINK_V0, 0, 0)
 	f()
