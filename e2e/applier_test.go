@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -25,6 +26,7 @@ const applierVariable = "ENLACE_E2E_APPLIER"
 
 // applyOnDemand is the applier's main: it applies once for every line that it reads, and answers with nanoseconds.
 func applyOnDemand() int {
+	debug.SetGCPercent(400) // as the program does
 	root, file, _ := strings.Cut(os.Getenv(applierVariable), " ")
 	p, report := lang.Load(file)
 	if report.HasErrors() {

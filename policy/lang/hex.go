@@ -18,6 +18,9 @@ var hexDigits = regexp.MustCompile(`^x[0-9a-fA-F]{1,8}$`)
 // every other character in its place, so diagnostics point into the text as it was written. Up to eight digits are read:
 // no number of the language needs more.
 func decimalized(text []byte) []byte {
+	if !bytes.Contains(text, []byte("0x")) {
+		return text
+	}
 	tokens, _ := hclsyntax.LexConfig(text, "", hcl.InitialPos)
 	out := bytes.Clone(text)
 	for i := 1; i < len(tokens); i++ {
