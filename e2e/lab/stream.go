@@ -168,6 +168,18 @@ func (s *Stream) download() {
 	}
 }
 
+// Await waits until n more packets are answered, or patience ends.
+func (s *Stream) Await(n int) {
+	count := func() int {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.answered)
+	}
+	for from, deadline := count(), time.Now().Add(patience); count() < from+n && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // Stop ends the stream and says what became of it. It waits for answers that are still on their way.
 func (s *Stream) Stop() Result {
 	close(s.stop)

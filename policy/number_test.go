@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestNumbersFollowTheFile(t *testing.T) {
+	p := Policy{
+		Settings: DefaultSettings(),
+		Links:    []Link{{Name: "a"}, {Name: "b", Mark: 1}, {Name: "c"}, {Name: "d", Table: 1001}},
+		Groups:   []Group{{Name: "g"}, {Name: "h", By: ByRoute}, {Name: "i", Mark: 2}, {Name: "j", Table: 40}},
+	}
+	want := Numbers{Links: []uint8{3, 1, 4, 5}, Groups: []uint8{0, 6, 2, 0}}
+	if d := cmp.Diff(want, p.Number()); d != "" {
+		t.Errorf("numbers (-want +got)\n%s", d)
+	}
+	links, groups := p.TablesOf()
+	if d := cmp.Diff([][]uint32{{1002, 1003, 1004, 1001}, {1005, 1006, 1007, 40}}, [][]uint32{links, groups}); d != "" {
+		t.Errorf("tables (-want +got)\n%s", d)
+	}
+}
+
+func TestMarksFitTheMask(t *testing.T) {
+	for _, c := range []struct {
+		mask uint32
+		last int
+		five uint32
+	}{{0xff000000, 254, 0x05000000}, {0x00000f00, 14, 0x00000500}, {0x3, 2, 5}, {0xffff0000, 254, 0x00050000}} {
+		if got := LastNumber(c.mask); got != c.last {
+			t.Errorf("last number in %#x is %d, want %d", c.mask, got, c.last)
+		}
+		if got := MarkOf(5, c.mask); got != c.five {
+			t.Errorf("number 5 in %#x is %#x, want %#x", c.mask, got, c.five)
+		}
+	}
+}
