@@ -66,10 +66,12 @@ func Parse(sources ...Source) (policy.Policy, Report) {
 	d := newDecoder()
 	report := Report{files: map[string]*hcl.File{}}
 	var blocks hclsyntax.Blocks
+	readable := true
 	for _, s := range sources {
 		file, diags := hclsyntax.ParseConfig(decimalized(s.Text), s.Name, hcl.InitialPos)
 		d.diags = append(d.diags, diags...)
 		report.files[s.Name] = &hcl.File{Bytes: s.Text}
+		readable = readable && !diags.HasErrors()
 		if file == nil {
 			continue
 		}
@@ -77,7 +79,7 @@ func Parse(sources ...Source) (policy.Policy, Report) {
 		d.strayAttributes(body)
 		blocks = append(blocks, body.Blocks...)
 	}
-	if !d.diags.HasErrors() {
+	if readable { // of a file that is cut off in the middle every reference would seem wrong
 		d.policy(blocks)
 	}
 	report.Diagnostics = tidy(d.diags)
@@ -126,7 +128,7 @@ func tidy(diags hcl.Diagnostics) hcl.Diagnostics {
 	var out hcl.Diagnostics
 	for _, d := range diags {
 		if n := len(out); n > 0 && d.Subject != nil && out[n-1].Subject != nil &&
-			*out[n-1].Subject == *d.Subject && (out[n-1].Summary == d.Summary || d.Detail == "") {
+			*out[n-1].Subject == *d.Subject && (out[n-1].Detail == d.Detail || d.Detail == "") {
 			continue
 		}
 		out = append(out, d)

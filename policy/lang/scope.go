@@ -138,11 +138,11 @@ func hint(name string, known []string) string {
 	return ""
 }
 
-// nearest is the known name with the least edits, at most two and less than half of the name.
+// nearest is the known name with the least edits: at most two, which are two swapped letters, and not most of the name.
 func nearest(name string, known []string) string {
 	best, distance := "", 3
 	for _, k := range known {
-		if n := levenshtein.Distance(strings.ToLower(name), k, nil); n < distance && n*2 <= len(k) {
+		if n := levenshtein.Distance(strings.ToLower(name), k, nil); n < distance && n*3 <= len(k)*2 {
 			best, distance = k, n
 		}
 	}
