@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"enlace/e2e/lab"
 	"fmt"
 	"net/netip"
 	"os"
@@ -12,8 +13,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"enlace/e2e/lab"
 )
 
 // BenchmarkApply brings an untouched router to the policy of n links: within a process, with a process for it, and as the

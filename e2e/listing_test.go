@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"enlace/e2e/lab"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,8 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
-
-	"enlace/e2e/lab"
 )
 
 // short is how long a client waits that should get no answer.
@@ -59,8 +58,10 @@ func (r *router) listing() string {
 	var b strings.Builder
 	for _, c := range [][]string{
 		{"nft", "-s", "list", "ruleset"},
-		{"ip", "rule"}, {"ip", "-6", "rule"},
-		{"ip", "route", "show", "table", "all"}, {"ip", "-6", "route", "show", "table", "all"},
+		{"ip", "rule"},
+		{"ip", "-6", "rule"},
+		{"ip", "route", "show", "table", "all"},
+		{"ip", "-6", "route", "show", "table", "all"},
 		{"sh", "-c", "cd /proc/sys/net && grep -r . ipv4/conf ipv6/conf ipv4/ip_forward ipv4/fib_multipath_hash_policy ipv6/fib_multipath_hash_policy 2>/dev/null | grep -v stable_secret | sort"},
 	} {
 		fmt.Fprintf(&b, "# %s\n%s\n", strings.Join(c, " "), strings.Join(r.lines(c[0], c[1:]...), "\n"))

@@ -105,7 +105,7 @@ func (b *batch) addRule(chain string, r Rule, text string, before uint64) {
 	for _, s := range r.Statements {
 		s.encode(&e)
 	}
-	flags := netlink.HeaderFlags(netlink.Create)
+	flags := netlink.Create
 	if before == 0 {
 		flags |= netlink.Append
 	}

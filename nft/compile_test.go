@@ -4,6 +4,8 @@ package nft
 
 import (
 	"bytes"
+	"enlace/policy"
+	"enlace/policy/lang"
 	"flag"
 	"net/netip"
 	"os"
@@ -11,9 +13,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"enlace/policy"
-	"enlace/policy/lang"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")

@@ -4,12 +4,11 @@ package nft
 
 import (
 	"bytes"
+	"enlace/policy"
 	"fmt"
 	"sort"
 
 	"go4.org/netipx"
-
-	"enlace/policy"
 )
 
 // policyRules are the policy's rules for flows from inside, or for the router's own.

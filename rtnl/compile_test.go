@@ -3,6 +3,7 @@
 package rtnl
 
 import (
+	"enlace/policy"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -10,8 +11,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"enlace/policy"
 )
 
 // office is the plan of the seed's office, for n links.
@@ -136,7 +135,7 @@ func TestDiff(t *testing.T) {
 	if ch := Diff(two, two); ch.Len() != 0 {
 		t.Errorf("nothing changed, but: %v", ch.Lines())
 	}
-	moved := Compile(office(t, 2, func(p *policy.Policy, f *policy.Facts) {
+	moved := Compile(office(t, 2, func(_ *policy.Policy, f *policy.Facts) {
 		f.Interfaces[1].Addresses[0].Prefix = netip.MustParsePrefix("100.64.0.3/24")
 	}))
 	want := []string{

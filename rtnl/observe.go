@@ -3,6 +3,7 @@
 package rtnl
 
 import (
+	"enlace/policy"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -11,8 +12,6 @@ import (
 	"github.com/jsimonetti/rtnetlink/v2"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
-
-	"enlace/policy"
 )
 
 // State is what the kernel holds, or should hold, of ours.
@@ -30,7 +29,7 @@ func (c *Conn) Observe(protocol uint8) (policy.Facts, State, error) {
 	if err != nil {
 		return f, s, err
 	}
-	if err := errors.Join(c.addresses(&f, names), c.routes(&f, &s, names, protocol), c.readRules(&f, &s, protocol)); err != nil {
+	if err := errors.Join(c.addresses(&f), c.routes(&f, &s, names, protocol), c.readRules(&f, &s, protocol)); err != nil {
 		return f, s, err
 	}
 	return f, s, nil
@@ -69,7 +68,7 @@ func (c *Conn) interfaces(f *policy.Facts) (map[int]string, error) {
 	return names, nil
 }
 
-func (c *Conn) addresses(f *policy.Facts, names map[int]string) error {
+func (c *Conn) addresses(f *policy.Facts) error {
 	list, err := again(c.rt.Address.List)
 	if err != nil {
 		return fmt.Errorf("rtnl: list addresses: %w", err)

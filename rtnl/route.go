@@ -3,6 +3,7 @@
 package rtnl
 
 import (
+	"enlace/policy"
 	"fmt"
 	"net"
 	"net/netip"
@@ -11,8 +12,6 @@ import (
 
 	"github.com/jsimonetti/rtnetlink/v2"
 	"golang.org/x/sys/unix"
-
-	"enlace/policy"
 )
 
 // Route is a route in one of our tables.

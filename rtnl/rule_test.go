@@ -3,13 +3,12 @@
 package rtnl
 
 import (
+	"enlace/policy"
 	"net/netip"
 	"testing"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
-
-	"enlace/policy"
 )
 
 var someRules = []Rule{

@@ -4,6 +4,7 @@ package rtnl
 
 import (
 	"encoding/json"
+	"enlace/policy"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,8 +12,6 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
-
-	"enlace/policy"
 )
 
 // Sysctl is a setting of the kernel; Name is its path below /proc/sys.

@@ -30,7 +30,7 @@ func (c *Conn) Add(ch Change, protocol uint8) error {
 			return fmt.Errorf("rtnl: %s: %w", r, err)
 		}
 		// A new route must not replace one of somebody else, which has the same key and another protocol number.
-		flags := netlink.HeaderFlags(netlink.Create | netlink.Replace)
+		flags := netlink.Create | netlink.Replace
 		if ch.NewRoutes[r.Key] {
 			flags = netlink.Create | netlink.Excl
 		}

@@ -5,16 +5,15 @@
 package watch
 
 import (
+	"enlace/nft"
+	"enlace/policy"
+	"enlace/rtnl"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
-
-	"enlace/nft"
-	"enlace/policy"
-	"enlace/rtnl"
 )
 
 // Kernel is what enlace reads and writes: routes and rules, the table, and two files.

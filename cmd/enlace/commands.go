@@ -4,16 +4,15 @@ package main
 
 import (
 	"encoding/json"
+	"enlace/nft"
+	"enlace/policy"
+	"enlace/rtnl"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 
 	"github.com/spf13/cobra"
-
-	"enlace/nft"
-	"enlace/policy"
-	"enlace/rtnl"
 )
 
 func checkCommand() *cobra.Command {

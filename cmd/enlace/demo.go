@@ -4,6 +4,10 @@ package main
 
 import (
 	_ "embed"
+	"enlace/e2e/lab"
+	"enlace/policy"
+	"enlace/policy/lang"
+	"enlace/watch"
 	"errors"
 	"fmt"
 	"io"
@@ -13,18 +17,13 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"enlace/e2e/lab"
-	"enlace/policy"
-	"enlace/policy/lang"
-	"enlace/watch"
 )
 
 //go:embed demo.hcl
 var demoPolicy string
 
 func demoCommand() *cobra.Command {
-	print := false
+	onlyPolicy := false
 	cmd := &cobra.Command{
 		Use: "demo", Short: "see it work, in network namespaces and with real flows", Args: cobra.NoArgs,
 		Long: "Builds an office with two providers and an internet in network namespaces, applies a policy, lets clients and\n" +
@@ -32,7 +31,7 @@ func demoCommand() *cobra.Command {
 			"machine's own network is touched, and no packet leaves it. It takes a few seconds, and needs root or a kernel that lets\n" +
 			"users make user namespaces. Exit status: 0 all was right, 1 something was not.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if print {
+			if onlyPolicy {
 				_, err := io.WriteString(cmd.OutOrStdout(), demoPolicy)
 				return err
 			}
@@ -46,7 +45,7 @@ func demoCommand() *cobra.Command {
 			return runDemo(cmd.OutOrStdout())
 		},
 	}
-	cmd.Flags().BoolVar(&print, "print-policy", false, "only print the policy that the demo applies")
+	cmd.Flags().BoolVar(&onlyPolicy, "print-policy", false, "only print the policy that the demo applies")
 	return cmd
 }
 

@@ -3,6 +3,9 @@
 package main
 
 import (
+	"enlace/policy"
+	"enlace/policy/lang"
+	"enlace/watch"
 	"errors"
 	"fmt"
 	"io"
@@ -11,10 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
-
-	"enlace/policy"
-	"enlace/policy/lang"
-	"enlace/watch"
 )
 
 // version is set when a release is built: -ldflags "-X main.version=1.2.3".

@@ -92,7 +92,7 @@ func (o *Office) Close() error {
 		errs = append(errs, s.Close())
 	}
 	for _, i := range o.ISPs {
-		errs = append(errs, i.Namespace.Close())
+		errs = append(errs, i.Close())
 	}
 	for _, n := range []*Namespace{o.LAN, o.Router, o.Internet} {
 		if n != nil {

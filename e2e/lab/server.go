@@ -25,14 +25,14 @@ func (n *Namespace) Serve(port int) (*Server, error) {
 	s := &Server{}
 	err := n.Do(func() error {
 		for _, v := range []string{"4", "6"} {
-			any := map[string]string{"4": "0.0.0.0", "6": "[::]"}[v]
-			l, err := net.Listen("tcp"+v, fmt.Sprintf("%s:%d", any, port))
+			every := map[string]string{"4": "0.0.0.0", "6": "[::]"}[v]
+			l, err := net.Listen("tcp"+v, fmt.Sprintf("%s:%d", every, port))
 			if err != nil {
 				return err
 			}
 			s.closers = append(s.closers, l)
 			go acceptAll(l)
-			p, err := net.ListenPacket("udp"+v, fmt.Sprintf("%s:%d", any, port))
+			p, err := net.ListenPacket("udp"+v, fmt.Sprintf("%s:%d", every, port))
 			if err != nil {
 				return err
 			}

@@ -3,6 +3,7 @@
 package lang
 
 import (
+	"enlace/policy"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -11,8 +12,6 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 	"go4.org/netipx"
-
-	"enlace/policy"
 )
 
 // addressOf is the address in a value.
@@ -137,7 +136,7 @@ func (d *decoder) operand(a *hclsyntax.Attribute, r reference, out *[]policy.Ope
 }
 
 // forwardTo reads where a forward leads: an address, or address and port.
-func (d *decoder) forwardTo(b *hclsyntax.Block, out *netip.AddrPort) reader {
+func (d *decoder) forwardTo(out *netip.AddrPort) reader {
 	return func(a *hclsyntax.Attribute) {
 		v, ok := d.as(a, cty.String, "the address of a host inside, such as \"10.1.0.20\" or \"10.1.0.20:80\", in quotes")
 		if !ok {

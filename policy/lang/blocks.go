@@ -3,14 +3,13 @@
 package lang
 
 import (
+	"enlace/policy"
 	"path/filepath"
 	"regexp"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
-
-	"enlace/policy"
 )
 
 // labelled are the blocks with a name, and how they are read.
@@ -230,7 +229,7 @@ func (d *decoder) forward(b *hclsyntax.Block) {
 		"link":     d.linkReference(&f.Link),
 		"protocol": d.protocols(&protocols),
 		"port":     d.forwardPort(b, &f.Port),
-		"to":       d.forwardTo(b, &f.To),
+		"to":       d.forwardTo(&f.To),
 	}, "link", "protocol", "port", "to")
 	d.nested(b, nil)
 	if len(protocols) == 1 {

@@ -3,6 +3,7 @@
 package lang
 
 import (
+	"enlace/policy"
 	"fmt"
 	"path/filepath"
 	"sort"
@@ -11,8 +12,6 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
-
-	"enlace/policy"
 )
 
 // decoder turns HCL blocks into a policy. It goes on after a mistake, so that all of them are told at once.
@@ -129,7 +128,7 @@ func (d *decoder) as(a *hclsyntax.Attribute, want cty.Type, what string) (cty.Va
 		return v, false
 	}
 	// HCL would turn true into "true" and 5 into "5": a wrong type is a mistake in a policy, except a number in quotes.
-	if v.Type() != want && !(want == cty.Number && v.Type() == cty.String) {
+	if quoted := want == cty.Number && v.Type() == cty.String; v.Type() != want && !quoted {
 		d.fail(a.Expr.Range(), "Wrong type", "%q wants %s.", a.Name, what)
 		return v, false
 	}

@@ -4,6 +4,7 @@ package lang
 
 import (
 	"bytes"
+	"enlace/policy"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,8 +13,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/hcl/v2"
-
-	"enlace/policy"
 )
 
 // TestBad reads policies with mistakes. What has to be said of a line stands on that line, behind # ERROR: or # WARNING:, several
@@ -198,7 +197,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(text)
 	}
 	f.Add([]byte(good))
-	f.Fuzz(func(t *testing.T, text []byte) {
+	f.Fuzz(func(_ *testing.T, text []byte) {
 		p, report := Parse(Source{Name: "fuzz.hcl", Text: text})
 		if !report.HasErrors() {
 			policy.Derive(p, policy.Facts{})

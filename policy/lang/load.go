@@ -5,6 +5,7 @@
 package lang
 
 import (
+	"enlace/policy"
 	"fmt"
 	"io"
 	"os"
@@ -13,8 +14,6 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
-
-	"enlace/policy"
 )
 
 // Report holds the diagnostics of a policy, sorted by place, and the sources that they quote.

@@ -4,6 +4,7 @@ package lang
 
 import (
 	"context"
+	"enlace/policy"
 	"fmt"
 	"net"
 	"net/netip"
@@ -12,8 +13,6 @@ import (
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
-
-	"enlace/policy"
 )
 
 // protocolNumbers are the protocols that a policy may call by name (IANA's registry of protocol numbers).

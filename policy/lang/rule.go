@@ -3,14 +3,13 @@
 package lang
 
 import (
+	"enlace/policy"
 	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
-
-	"enlace/policy"
 )
 
 func (d *decoder) rule(b *hclsyntax.Block) {
@@ -143,10 +142,10 @@ func (d *decoder) marks(out *[]policy.MaskedMark) reader {
 }
 
 func markOf(v cty.Value) (policy.MaskedMark, error) {
-	value, mask := "", ""
+	mask := ""
 	if v.Type() == cty.String {
-		value, mask, _ = strings.Cut(v.AsString(), "/")
-		v = cty.StringVal(value)
+		value, after, _ := strings.Cut(v.AsString(), "/")
+		v, mask = cty.StringVal(value), after
 	}
 	n, err := wholeOf(v)
 	if err != nil || n < 0 || n > 1<<32-1 {

@@ -3,12 +3,11 @@
 package lang
 
 import (
+	"enlace/policy"
 	"slices"
 
 	"github.com/hashicorp/hcl/v2"
 	"go4.org/netipx"
-
-	"enlace/policy"
 )
 
 func diagnostic(summary, detail string) *hcl.Diagnostic {

@@ -3,6 +3,7 @@
 package lang
 
 import (
+	"enlace/policy"
 	"fmt"
 	"math/bits"
 	"net/netip"
@@ -11,8 +12,6 @@ import (
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
-
-	"enlace/policy"
 )
 
 // reader reads one attribute into the place that it was made for.

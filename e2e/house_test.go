@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"encoding/json"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// mayImport says which rooms a room may use. Arrows go one way: the core knows nobody, the edges know the core, the program
+// knows all.
+var mayImport = map[string][]string{
+	"enlace/policy":      {},
+	"enlace/policy/lang": {"enlace/policy"},
+	"enlace/nft":         {"enlace/policy"},
+	"enlace/rtnl":        {"enlace/policy"},
+	"enlace/watch":       {"enlace/policy", "enlace/policy/lang", "enlace/nft", "enlace/rtnl"},
+	"enlace/e2e/lab":     {},
+	"enlace/cmd/enlace":  {"enlace/policy", "enlace/policy/lang", "enlace/nft", "enlace/rtnl", "enlace/watch", "enlace/e2e/lab"},
+	"enlace/e2e":         {},
+}
+
+// onlyIn says which rooms may use a library of the kernel's. The lab plays the other machines with them.
+var onlyIn = map[string][]string{
+	"github.com/google/nftables":      {"enlace/nft", "enlace/e2e/lab"},
+	"github.com/jsimonetti/rtnetlink": {"enlace/rtnl", "enlace/e2e/lab"},
+	"github.com/mdlayher/netlink":     {"enlace/nft", "enlace/rtnl", "enlace/e2e/lab"},
+	"github.com/hashicorp/hcl":        {"enlace/policy/lang"},
+}
+
+// impure are packages that the core must not use: it has no clock, no files, no network and no processes.
+var impure = []string{"os", "os/exec", "net", "net/http", "time", "syscall", "log", "log/slog"}
+
+func TestHouse(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,Dir", "enlace/...").Output()
+	must(t, err)
+	d := json.NewDecoder(strings.NewReader(string(out)))
+	seen := 0
+	for d.More() {
+		var p struct {
+			ImportPath, Dir string
+			Imports         []string
+		}
+		must(t, d.Decode(&p))
+		allowed, known := mayImport[p.ImportPath]
+		if !known {
+			t.Errorf("%s is a room that the house does not have", p.ImportPath)
+			continue
+		}
+		seen++
+		for _, i := range p.Imports {
+			if strings.HasPrefix(i, "enlace/") && !slices.Contains(allowed, i) {
+				t.Errorf("%s imports %s", p.ImportPath, i)
+			}
+			for library, rooms := range onlyIn {
+				if strings.HasPrefix(i, library) && !slices.Contains(rooms, p.ImportPath) {
+					t.Errorf("%s imports %s", p.ImportPath, i)
+				}
+			}
+			if p.ImportPath == "enlace/policy" && slices.Contains(impure, i) {
+				t.Errorf("the core imports %s", i)
+			}
+		}
+	}
+	if seen != len(mayImport) {
+		t.Errorf("%d rooms, want %d", seen, len(mayImport))
+	}
+}
+
+// TestTop: the top of the house has the rooms and the papers, and nothing else.
+func TestTop(t *testing.T) {
+	entries, err := filepath.Glob("../*")
+	must(t, err)
+	allowed := []string{"cmd", "nft", "rtnl", "policy", "watch", "e2e", "go.mod", "go.sum", "README.md", "LICENSE", "CHANGELOG.md"}
+	for _, e := range entries {
+		if name := filepath.Base(e); !slices.Contains(allowed, name) {
+			t.Errorf("%s does not belong at the top", name)
+		}
+	}
+}
