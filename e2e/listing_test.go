@@ -144,3 +144,9 @@ func (w *writes) stop() int {
 	}
 	return n
 }
+
+// after is what stands behind a mark in a line.
+func after(line, mark string) string {
+	_, rest, _ := strings.Cut(line, mark)
+	return rest
+}

@@ -20,7 +20,7 @@ var foreign = [][]string{
 	{"ip", "rule", "add", "priority", "1005", "from", "172.16.0.0/12", "lookup", "99"},
 	{"ip", "rule", "add", "priority", "2000", "dsfield", "0x10", "lookup", "99"},
 	{"ip", "rule", "add", "priority", "2001", "fwmark", "0x8000/0x8000", "lookup", "99"},
-	{"ip", "-6", "rule", "add", "priority", "2002", "uidrange", "70000-80000", "lookup", "99"},
+	{"ip", "-6", "rule", "add", "priority", "2002", "uidrange", "0-0", "lookup", "99"},
 	{"ip", "route", "add", "172.20.0.0/16", "via", "10.1.0.20", "table", "99", "proto", "static"},
 	{"ip", "route", "add", "172.21.0.0/16", "via", "10.1.0.20"},
 	{"ip", "route", "add", "172.22.0.0/16", "via", "10.1.0.20", "table", "20", "proto", "static"},

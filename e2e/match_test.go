@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"enlace/e2e/lab"
+)
+
+// TestMatches: every match of the language takes the flows that it should, and no others, in both families. Flows that the rule
+// takes leave through virtua, the rest through embratel.
+func TestMatches(t *testing.T) {
+	r := newRouter(t)
+	need(t, "nft")
+	// Another program marks what comes from host 101.
+	r.lines("nft", "add table inet other")
+	r.lines("nft", "add chain inet other before { type filter hook prerouting priority -160; }")
+	r.lines("nft", "add rule inet other before ip saddr 10.1.0.101 meta mark set 0x51")
+	r.lines("nft", "add rule inet other before ip6 saddr fd00:a::65 meta mark set 0x51")
+	flow := func(network string, host, remote, port, tos int) func(bool) lab.Flow {
+		return func(v6 bool) lab.Flow {
+			return lab.Flow{Network: network, From: lab.Host(host, v6), To: server(remote, uint16(port), v6), TOS: tos}
+		}
+	}
+	usual := flow("tcp", 50, 1, 443, 0)
+	for _, c := range []struct {
+		match  string
+		yes    []func(bool) lab.Flow
+		no     []func(bool) lab.Flow
+		policy string // further blocks
+	}{
+		{match: `from = ["10.1.0.100", "fd00:a::64"]`, yes: flows(flow("tcp", 100, 1, 443, 0)), no: flows(usual)},
+		{match: `from = ["10.1.0.96-10.1.0.100", "fd00:a::60-fd00:a::64"]`, yes: flows(flow("udp", 100, 1, 443, 0)), no: flows(usual, flow("tcp", 101, 1, 443, 0))},
+		{match: `from = lan.few`, policy: "lan \"few\" {\n  interface = \"eth0\"\n  networks = [\"10.1.1.0/24\", \"fd00:a::100/120\"]\n}", yes: flows(flow("tcp", 257, 1, 443, 0)), no: flows(usual)},
+		{match: `to = set.s`, policy: `set "s" { elements = ["198.51.100.16/28", "198.51.100.3", "2001:db8:ffff::10/124", "2001:db8:ffff::3"] }`, yes: flows(flow("tcp", 50, 17, 443, 0), flow("udp", 50, 3, 443, 0)), no: flows(usual, flow("tcp", 50, 4, 443, 0))},
+		{match: "protocol = \"udp\"", yes: flows(flow("udp", 50, 1, 443, 0)), no: flows(usual)},
+		{match: "protocol = [\"udp\", \"tcp\"]\n  port = [25, \"80-90\"]", yes: flows(flow("tcp", 50, 1, 25, 0), flow("udp", 50, 1, 80, 0)), no: flows(usual)},
+		{match: "protocol = \"tcp\"\n  port = \"https\"", yes: flows(usual), no: flows(flow("udp", 50, 1, 443, 0), flow("tcp", 50, 1, 80, 0))},
+		{match: "protocol = \"tcp\"\n  source_port = \"1024-65535\"", yes: flows(usual), no: flows(flow("udp", 50, 1, 443, 0))},
+		{match: "protocol = \"tcp\"\n  source_port = \"1-1023\"", no: flows(usual)},
+		{match: `tos = 0x20`, yes: flows(flow("tcp", 50, 1, 443, 0x20), flow("udp", 50, 1, 443, 0x20)), no: flows(usual, flow("tcp", 50, 1, 443, 0x28))},
+		{match: `dscp = ["ef", "cs1"]`, yes: flows(flow("tcp", 50, 1, 443, 0xb8), flow("udp", 50, 1, 443, 0x20)), no: flows(usual)},
+		{match: `mark = "0x10/0xf0"`, no: flows(usual, flow("tcp", 101, 1, 443, 0))},
+		{match: `mark = "0x50/0xf0"`, yes: flows(flow("tcp", 101, 1, 443, 0)), no: flows(usual)},
+		{match: `mark = [0x50, 0x51]`, yes: flows(flow("udp", 101, 1, 443, 0)), no: flows(usual)},
+		{match: `interface = "eth0"`, yes: flows(usual)},
+		{match: `interface = "eth7"`, no: flows(usual)},
+		{match: `from = router`, no: flows(usual)},
+	} {
+		t.Run(c.match, func(t *testing.T) {
+			r.apply(links, c.policy, fmt.Sprintf("rule \"r\" {\n  %s\n  via = link.virtua\n}\ndefault { via = link.embratel }", c.match))
+			both(t, func(t *testing.T, v6 bool) {
+				for link, list := range map[string][]func(bool) lab.Flow{"virtua": c.yes, "embratel": c.no} {
+					for _, f := range list {
+						if got := r.ask(r.LAN, f(v6)); got != link {
+							t.Errorf("%+v left through %s, want %s", f(v6), got, link)
+						}
+					}
+				}
+			})
+		})
+	}
+}
+
+func flows(list ...func(bool) lab.Flow) []func(bool) lab.Flow { return list }
+
+// TestMasqueradeOff: without masquerade the LAN's addresses leave as they are, which these providers drop.
+func TestMasqueradeOff(t *testing.T) {
+	o, err := lab.NewOffice([]int{50}, lab.Virtua, lab.Embratel)
+	must(t, err)
+	t.Cleanup(func() { must(t, o.Close()) })
+	r := &router{Office: o, t: t, root: t.TempDir()}
+	must(t, o.Serve(443))
+	r.apply(`
+link "virtua" { interface = "eth1" }
+link "embratel" {
+  interface  = "eth2"
+  gateway    = "200.252.10.1"
+  masquerade = false
+}
+default { via = link.embratel }`)
+	if _, err := r.LAN.Ask(lab.Flow{Network: "udp", From: lab.Host(50, false), To: server(1, 443, false), Wait: short}); err == nil {
+		t.Error("an untranslated flow got an answer")
+	}
+	if n, err := r.ISP("embratel").Foreign(); err != nil || n == 0 {
+		t.Errorf("embratel saw %d untranslated packets, %v; want some", n, err)
+	}
+}
+
+// TestSpoofedSources: from outside nobody comes with an address of the inside, or one of the router's own.
+func TestSpoofedSources(t *testing.T) {
+	r := newRouter(t)
+	must(t, r.ServeIn(r.LAN, 80))
+	must(t, r.ServeIn(r.Router, 8080))
+	r.apply(links, web)
+	router := netip.AddrPortFrom(r.ISP("embratel").Address(false).Addr(), 8080)
+	must(t, r.ISP("embratel").AddRoute(netip.MustParsePrefix("10.1.0.0/16"), r.ISP("embratel").Address(false).Addr(), "customer"))
+	for _, source := range []string{"10.1.0.77", "10.1.0.1", "189.1.0.2"} {
+		must(t, r.ISP("embratel").AddAddress("lo", netip.PrefixFrom(netip.MustParseAddr(source), 32)))
+		for _, to := range []netip.AddrPort{router, netip.AddrPortFrom(lab.Host(20, false), 80)} {
+			_, _ = r.ISP("embratel").Ask(lab.Flow{Network: "udp", From: netip.MustParseAddr(source), To: to, Wait: short / 4})
+		}
+	}
+	need(t, "nft")
+	dropped := 0
+	for _, l := range r.lines("nft", "list", "chain", "inet", "enlace", "arriving") {
+		var packets int
+		if n, _ := fmt.Sscanf(after(l, "counter packets "), "%d", &packets); n == 1 {
+			dropped += packets
+		}
+	}
+	if dropped != 6 {
+		t.Errorf("%d spoofed packets dropped, want 6", dropped)
+	}
+}
