@@ -116,3 +116,48 @@ func TestSpoofedSources(t *testing.T) {
 		t.Errorf("%d spoofed packets dropped, want 6", dropped)
 	}
 }
+
+// TestRouterRules: rules move the router's own flows, with the source of the link that they leave through, and leave bound sockets
+// alone.
+func TestRouterRules(t *testing.T) {
+	r := newRouter(t)
+	r.apply(links, balanced, `
+rule "proxy" {
+  from = router
+  tos  = 0x20
+  via  = group.balanced
+}
+rule "dns" {
+  from     = router
+  protocol = "udp"
+  port     = 443
+  via      = link.virtua
+}
+default { via = link.embratel }`)
+	both(t, func(t *testing.T, v6 bool) {
+		counts := map[string]int{}
+		for i := range 30 {
+			counts[r.ask(r.Router, lab.Flow{Network: "tcp", To: server(i+1, 443, v6), TOS: 0x20})]++
+		}
+		if counts["virtua"] != 20 || counts["embratel"] != 10 {
+			t.Errorf("the proxy's flows: %v, want 20:10", counts)
+		}
+		for _, c := range []struct {
+			flow lab.Flow
+			want string
+		}{
+			{lab.Flow{Network: "tcp"}, "embratel"},
+			{lab.Flow{Network: "udp"}, "virtua"},
+			{lab.Flow{Network: "tcp", From: r.ISP("virtua").Address(v6).Addr()}, "virtua"},
+			{lab.Flow{Network: "tcp", From: r.ISP("virtua").Address(v6).Addr(), TOS: 0x20}, "virtua"},
+			{lab.Flow{Network: "tcp", Device: "eth1"}, "virtua"},
+			{lab.Flow{Network: "tcp", Device: "eth2"}, "embratel"},
+			{lab.Flow{Network: "udp", Mark: 0x02000000}, "embratel"},
+		} {
+			c.flow.To = server(9, 443, v6)
+			if got := r.ask(r.Router, c.flow); got != c.want {
+				t.Errorf("%+v left through %s, want %s", c.flow, got, c.want)
+			}
+		}
+	})
+}
