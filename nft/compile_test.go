@@ -45,19 +45,19 @@ func compiled(t *testing.T, text string, f policy.Facts) Table {
 	return Compile(plan)
 }
 
-// TestGolden compares the whole table of a policy with a file: what an administrator sees.
+// TestGolden compares the whole table of the demo's policy with a file: what an administrator sees.
 func TestGolden(t *testing.T) {
-	text, err := os.ReadFile("testdata/office.hcl")
+	text, err := os.ReadFile("../cmd/enlace/demo.hcl")
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := compiled(t, string(text), facts()).Text()
 	if *update {
-		if err := os.WriteFile("testdata/office.nft", []byte(got), 0o644); err != nil {
+		if err := os.WriteFile("testdata/demo.nft", []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile("testdata/office.nft")
+	want, err := os.ReadFile("testdata/demo.nft")
 	if err != nil {
 		t.Fatal(err)
 	}
