@@ -5,7 +5,9 @@ package e2e
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
+	"time"
 
 	"enlace/e2e/lab"
 )
@@ -160,4 +162,36 @@ default { via = link.embratel }`)
 			}
 		}
 	})
+}
+
+// TestAddressDetectionPasses: the guard lets the router's own packets without a flow and without an address leave, by which IPv6
+// finds out whether an address is taken.
+func TestAddressDetectionPasses(t *testing.T) {
+	r := newRouter(t)
+	need(t, "nft")
+	need(t, "ip")
+	r.apply(links, `default { via = link.embratel }`)
+	must(t, r.Router.Sysctl("ipv6/conf/eth1/accept_dad", "1"))
+	seen := r.ISP("virtua")
+	_, err := seen.Run("nft", "add table inet probe")
+	must(t, err)
+	for _, c := range []string{
+		"add chain inet probe in { type filter hook prerouting priority -400; }",
+		"add rule inet probe in ip6 saddr :: icmpv6 type nd-neighbor-solicit counter",
+	} {
+		if out, err := seen.Run("nft", c); err != nil {
+			t.Fatalf("%v %s", err, out)
+		}
+	}
+	r.lines("ip", "-6", "address", "add", "2001:db8:189::77/64", "dev", "eth1")
+	for deadline := time.Now().Add(3 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		out, err := seen.Run("nft", "list", "table", "inet", "probe")
+		must(t, err)
+		if strings.Contains(string(out), "counter packets ") && !strings.Contains(string(out), "counter packets 0 ") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no question for the address reached the provider:\n%s", strings.Join(r.lines("nft", "list", "chain", "inet", "enlace", "guard"), "\n"))
+		}
+	}
 }

@@ -244,6 +244,8 @@ func (c *compiler) postrouting() {
 	)
 	c.chain("guard", nil,
 		rule(isNoFlow, ofType{source, unix.RTN_LOCAL}, accept),
+		// Address detection and multicast reports of IPv6 have no source yet (RFC 4862); such packets are never forwarded.
+		rule(isNoFlow, inPrefix{address(source, 1), netip.PrefixFrom(netip.IPv6Unspecified(), 128)}, accept),
 		rule(isNoFlow, inSet{selector: oifname, set: "translated"}, counter{}, drop).because("of no flow: it cannot be translated"),
 		rule(isNoFlow, accept),
 		rule(counter{}, drop).because("its flow belongs to another link"),
