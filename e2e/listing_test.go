@@ -84,7 +84,7 @@ func diff(t testing.TB, want, got []string) {
 func (r *router) unbroken(what string, got lab.Result) {
 	r.t.Helper()
 	if got.Err != nil || got.Lost != 0 || len(got.Links) != 1 || got.Sent == 0 {
-		r.t.Errorf("%s: %+v, want nothing lost and one link", what, got)
+		r.t.Errorf("%s: %+v, want nothing lost and one link; lost in the kernel: %v", what, got, r.Drops())
 	}
 }
 

@@ -64,10 +64,12 @@ func TestSeedMultipathTable(t *testing.T) { // 2.3: the weighted multipath table
 	// A flow stays where the kernel put it, although the answer to its next packet could be another.
 	s, err := r.StreamUDP(r.LAN, lab.Flow{From: lab.Host(100, false), To: server(9, 443, false)}, 200)
 	must(t, err)
+	s.Await(20)
 	r.apply(links, strings.Replace(balanced, "table = 40", "by = \"route\"\n  table = 41", 1), `rule "all" {
   from = lan.office
   via  = group.balanced
 }`)
+	s.Await(20)
 	r.unbroken("held by its mark", s.Stop())
 }
 

@@ -21,7 +21,8 @@ type Stream struct {
 	office *Office
 	conn   net.Conn
 	stop   chan struct{}
-	done   sync.WaitGroup
+	sender sync.WaitGroup // what sends, or asks for chunks
+	reader sync.WaitGroup
 
 	mu       sync.Mutex
 	sent     int
@@ -33,6 +34,7 @@ type Stream struct {
 // Result is what became of a stream.
 type Result struct {
 	Sent, Lost int            // packets; for TCP, chunks
+	Missing    []int          // numbers of the lost ones, the first is 0
 	Links      map[string]int // packets by the link that they left through
 	Err        error          // what ended it early
 }
@@ -44,7 +46,8 @@ func (o *Office) StreamUDP(n *Namespace, f Flow, perSecond int) (*Stream, error)
 	if err != nil {
 		return nil, err
 	}
-	s.done.Add(2)
+	s.sender.Add(1)
+	s.reader.Add(1)
 	go s.sendUDP(time.Second / time.Duration(perSecond))
 	go s.receiveUDP()
 	return s, nil
@@ -57,7 +60,7 @@ func (o *Office) StreamTCP(n *Namespace, f Flow) (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.done.Add(1)
+	s.sender.Add(1)
 	go s.download()
 	return s, nil
 }
@@ -72,7 +75,7 @@ func (o *Office) stream(n *Namespace, f Flow) (*Stream, error) {
 }
 
 func (s *Stream) sendUDP(every time.Duration) {
-	defer s.done.Done()
+	defer s.sender.Done()
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
@@ -92,7 +95,7 @@ func (s *Stream) sendUDP(every time.Duration) {
 }
 
 func (s *Stream) receiveUDP() {
-	defer s.done.Done()
+	defer s.reader.Done()
 	buf := make([]byte, 2048)
 	for {
 		n, err := s.conn.Read(buf)
@@ -131,7 +134,7 @@ func (s *Stream) saw(addr string) {
 }
 
 func (s *Stream) download() {
-	defer s.done.Done()
+	defer s.sender.Done()
 	r := bufio.NewReaderSize(s.conn, 64<<10)
 	fail := func(err error) {
 		s.mu.Lock()
@@ -185,6 +188,7 @@ func (s *Stream) Await(n int) {
 // Stop ends the stream and says what became of it. It waits for answers that are still on their way.
 func (s *Stream) Stop() Result {
 	close(s.stop)
+	s.sender.Wait()
 	for range 50 { // up to half a second, and no longer than needed
 		s.mu.Lock()
 		all := len(s.answered) == s.sent
@@ -195,7 +199,14 @@ func (s *Stream) Stop() Result {
 		time.Sleep(10 * time.Millisecond)
 	}
 	_ = s.conn.SetReadDeadline(time.Now())
-	s.done.Wait()
+	s.reader.Wait()
 	_ = s.conn.Close()
-	return Result{Sent: s.sent, Lost: s.sent - len(s.answered), Links: s.links, Err: s.err}
+	r := Result{Sent: s.sent, Links: s.links, Err: s.err}
+	for n := range s.sent {
+		if !s.answered[n] {
+			r.Missing = append(r.Missing, n)
+		}
+	}
+	r.Lost = len(r.Missing)
+	return r
 }
