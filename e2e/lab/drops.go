@@ -18,7 +18,7 @@ func (o *Office) Drops() []string {
 	}
 	for _, n := range names {
 		_ = n.Do(func() error {
-			for _, file := range []string{"/proc/net/snmp", "/proc/net/netstat"} {
+			for _, file := range []string{"/proc/thread-self/net/snmp", "/proc/thread-self/net/netstat"} {
 				b, err := os.ReadFile(file)
 				if err != nil {
 					return err
@@ -34,7 +34,7 @@ func (o *Office) Drops() []string {
 // lossCounters are those that count lost packets (Documentation/networking/snmp_counter.rst).
 var lossCounters = map[string]bool{
 	"InDiscards": true, "OutDiscards": true, "OutNoRoutes": true, "InNoRoutes": true, "InAddrErrors": true, "RcvbufErrors": true, "SndbufErrors": true,
-	"InErrors": true, "InTruncatedPkts": true, "ReasmFails": true, "FragFails": true, "ListenDrops": true,
+	"InErrors": true, "InTruncatedPkts": true, "ReasmFails": true, "FragFails": true, "ListenDrops": true, "OutRsts": true, "EstabResets": true, "RetransSegs": true, "TCPTimeouts": true, "TCPLostRetransmit": true,
 }
 
 // losses reads counters of a file that has lines of names and of values in turn.

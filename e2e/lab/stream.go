@@ -133,6 +133,9 @@ func (s *Stream) saw(addr string) {
 	s.links[link]++
 }
 
+// standstill is for how long nothing may come of a download before it counts as broken: TCP gets over what a busy machine does.
+const standstill = 10 * time.Second
+
 func (s *Stream) download() {
 	defer s.sender.Done()
 	r := bufio.NewReaderSize(s.conn, 64<<10)
@@ -154,7 +157,7 @@ func (s *Stream) download() {
 			return
 		default:
 		}
-		_ = s.conn.SetDeadline(time.Now().Add(patience))
+		_ = s.conn.SetDeadline(time.Now().Add(standstill))
 		s.mu.Lock()
 		s.sent++
 		s.mu.Unlock()
