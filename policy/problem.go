@@ -7,17 +7,15 @@ type Code string
 
 // The problems that Derive finds.
 const (
-	InterfaceMissing  Code = "interface-missing"
-	InterfaceDown     Code = "interface-down"
-	NoCarrier         Code = "no-carrier"
-	NoAddress         Code = "no-address"
-	NoGateway         Code = "no-gateway"
-	GatewayOutside    Code = "gateway-outside"
-	LANMissing        Code = "lan-missing"
-	NoLinks           Code = "no-links"
-	TargetDead        Code = "target-dead"
-	MarkInUse         Code = "mark-in-use"
-	ForwardUnroutable Code = "forward-without-link"
+	InterfaceMissing Code = "interface-missing"
+	InterfaceDown    Code = "interface-down"
+	NoCarrier        Code = "no-carrier"
+	NoAddress        Code = "no-address"
+	NoGateway        Code = "no-gateway"
+	GatewayOutside   Code = "gateway-outside"
+	LANMissing       Code = "lan-missing"
+	NoLinks          Code = "no-links"
+	MarkInUse        Code = "mark-in-use"
 )
 
 // Problem is a place where the policy and the host disagree. It is not an error: enlace does what can be done and says
