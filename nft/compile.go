@@ -66,6 +66,9 @@ func (r Rule) because(format string, args ...any) Rule {
 	return r
 }
 
+// flowsMap leads packets of known flows to the chain of their link, by the flow's mark.
+const flowsMap = "flows"
+
 // dispatchMaps lead packets to the chains of a link: by the interface they come from or leave by, and by the mark of their
 // flow. They have names so that a link that comes or goes changes an element, and no rule.
 func (c *compiler) dispatchMaps() {
@@ -86,7 +89,7 @@ func (c *compiler) dispatchMaps() {
 		Set{Name: "uplinks", Key: ifname, Elements: uplinks},
 		Set{Name: "translated", Key: ifname, Elements: translated},
 		Set{Name: "permitted", Key: ifnameAndMark, Elements: permitted},
-		Set{Name: "flows", Key: mark, Map: true, Elements: flows},
+		Set{Name: flowsMap, Key: mark, Map: true, Elements: flows},
 		Set{Name: "holds", Key: ifname, Map: true, Elements: holds},
 	)
 }
@@ -133,7 +136,7 @@ func rangeElements(ranges []netipx.IPRange) []Element {
 func (c *compiler) prerouting() {
 	c.chain("prerouting", &Hook{"filter", "prerouting", mangle},
 		rule(inSet{selector: iifname, set: "uplinks"}, goTo("arriving")),
-		rule(dispatch{selector: marked(true, c.mask), set: "flows"}),
+		rule(dispatch{selector: marked(true, c.mask), set: flowsMap}),
 		rule(isNew, goTo("choose")),
 	)
 	c.arriving()
@@ -188,7 +191,7 @@ func (c *compiler) arriving() {
 // it is bound to, is left alone: health probes must not be moved to a link that works.
 func (c *compiler) output() {
 	own := c.policyRules(true)
-	rules := []Rule{rule(dispatch{selector: marked(true, c.mask), set: "flows"})}
+	rules := []Rule{rule(dispatch{selector: marked(true, c.mask), set: flowsMap})}
 	if len(own) > 0 {
 		rules = append(rules, rule(isNew, inSet{selector: oifname, set: "uplinks"}, goTo("own_rules")))
 	}

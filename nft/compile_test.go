@@ -132,7 +132,7 @@ func TestCompileIsStable(t *testing.T) {
 	var first []byte
 	for range 10 {
 		b := newBatch()
-		d := differ{have: &observed{}, want: Compile(manyLinks(8)), change: &Change{main: b, tidy: newBatch()}}
+		d := differ{have: &Observed{}, want: Compile(manyLinks(8)), change: &Change{main: b, tidy: newBatch()}}
 		d.diff()
 		var all []byte
 		for _, m := range b.msgs {

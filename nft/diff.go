@@ -3,6 +3,7 @@
 package nft
 
 import (
+	"encoding/binary"
 	"fmt"
 	"sort"
 
@@ -11,6 +12,8 @@ import (
 
 // Change is what has to be done to bring the kernel's table to a wanted state.
 type Change struct {
+	// Freed are marks that were a link's, and are no link's or another's now: flows that carry them belong to nobody.
+	Freed []uint32
 	lines []func() string
 	main  *batch // the transaction that makes the change
 	tidy  *batch // what nothing refers to any more; before Linux 6.2 it cannot be removed in the same transaction
@@ -29,11 +32,7 @@ func (ch *Change) Lines() []string {
 }
 
 // Diff compares the kernel's table with the wanted one.
-func (c *Conn) Diff(want Table) (*Change, error) {
-	have, err := c.read()
-	if err != nil {
-		return nil, err
-	}
+func Diff(have *Observed, want Table) (*Change, error) {
 	d := differ{have: have, want: want, change: &Change{main: newBatch(), tidy: newBatch()}}
 	d.diff()
 	return d.change, d.change.main.failed
@@ -49,7 +48,7 @@ func (c *Conn) Apply(ch *Change) error {
 
 // Remove takes the table away, if there is one.
 func (c *Conn) Remove() (bool, error) {
-	have, err := c.read()
+	have, err := c.Observe()
 	if err != nil || !have.exists {
 		return false, err
 	}
@@ -60,7 +59,7 @@ func (c *Conn) Remove() (bool, error) {
 
 // differ is one comparison in progress.
 type differ struct {
-	have   *observed
+	have   *Observed
 	want   Table
 	change *Change
 }
@@ -70,6 +69,7 @@ func (d *differ) line(format string, args ...any) {
 }
 
 func (d *differ) diff() {
+	d.freed()
 	if !d.have.exists || d.misshapen() {
 		d.rebuild()
 	} else {
@@ -77,6 +77,27 @@ func (d *differ) diff() {
 		d.sets()
 		d.rules()
 		d.leftovers()
+	}
+}
+
+// freed finds the marks that lead to another link's chain, or to none.
+func (d *differ) freed() {
+	have := d.have.sets[flowsMap]
+	if have == nil {
+		return
+	}
+	wanted := map[string]bool{}
+	for _, s := range d.want.Sets {
+		if s.Name == flowsMap {
+			for _, w := range s.wire() {
+				wanted[w.id()] = true
+			}
+		}
+	}
+	for _, id := range sortedKeys(have.elements) {
+		if key := have.elements[id].key; !wanted[id] && len(key) == 4 {
+			d.change.Freed = append(d.change.Freed, binary.NativeEndian.Uint32(key))
+		}
 	}
 }
 
@@ -122,7 +143,7 @@ func (d *differ) rebuild() {
 		b.addTable()
 	}
 	d.line("+ table inet %s", TableName)
-	d.have = &observed{chains: map[string]*observedChain{}, sets: map[string]*observedSet{}}
+	d.have = &Observed{chains: map[string]*observedChain{}, sets: map[string]*observedSet{}}
 	d.newChains()
 	d.sets()
 	d.rules()

@@ -35,7 +35,7 @@ func BenchmarkEncode(b *testing.B) {
 	plan := manyLinks(64)
 	b.ReportAllocs()
 	for b.Loop() {
-		d := differ{have: &observed{}, want: Compile(plan), change: &Change{main: newBatch(), tidy: newBatch()}}
+		d := differ{have: &Observed{}, want: Compile(plan), change: &Change{main: newBatch(), tidy: newBatch()}}
 		d.diff()
 	}
 }

@@ -6,14 +6,16 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
+	"strings"
 
 	"github.com/google/nftables/expr"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// observed is the kernel's table, as far as it matters for comparing: rules by hash and handle.
-type observed struct {
+// Observed is the kernel's table, as far as it matters for comparing: rules by hash and handle.
+type Observed struct {
 	exists bool
 	chains map[string]*observedChain
 	sets   map[string]*observedSet
@@ -34,9 +36,9 @@ type observedSet struct {
 	elements   map[string]wireElement // by id
 }
 
-// read observes the table.
-func (c *Conn) read() (*observed, error) {
-	o := &observed{chains: map[string]*observedChain{}, sets: map[string]*observedSet{}}
+// Observe reads the kernel's table.
+func (c *Conn) Observe() (*Observed, error) {
+	o := &Observed{chains: map[string]*observedChain{}, sets: map[string]*observedSet{}}
 	err := c.dump(unix.NFT_MSG_GETTABLE, nil, func(ad *netlink.AttributeDecoder) error {
 		for ad.Next() {
 			o.exists = o.exists || ad.Type() == unix.NFTA_TABLE_NAME && ad.String() == TableName
@@ -55,7 +57,21 @@ func (c *Conn) read() (*observed, error) {
 	return o, nil
 }
 
-func (c *Conn) readChains(o *observed) error {
+// Numbers are the numbers of links that the table has at the moment, by name: living flows carry them.
+func (o *Observed) Numbers(mask uint32) map[string]uint8 {
+	numbers := map[string]uint8{}
+	if flows := o.sets[flowsMap]; flows != nil {
+		for _, w := range flows.elements {
+			name, ok := strings.CutPrefix(w.verdict.Chain, "on_")
+			if m := binary.NativeEndian.Uint32(w.key); ok && m&^mask == 0 {
+				numbers[name] = uint8(m >> bits.TrailingZeros32(mask))
+			}
+		}
+	}
+	return numbers
+}
+
+func (c *Conn) readChains(o *Observed) error {
 	err := c.dump(unix.NFT_MSG_GETCHAIN, nil, func(ad *netlink.AttributeDecoder) error {
 		table, name, chain := "", "", &observedChain{}
 		for ad.Next() {
@@ -105,7 +121,7 @@ func (c *observedChain) decodeHook(ad *netlink.AttributeDecoder) error {
 	return nil
 }
 
-func (c *Conn) readRules(o *observed) error {
+func (c *Conn) readRules(o *Observed) error {
 	filter := func(ae *netlink.AttributeEncoder) { ae.String(unix.NFTA_RULE_TABLE, TableName) }
 	err := c.dump(unix.NFT_MSG_GETRULE, filter, func(ad *netlink.AttributeDecoder) error {
 		chain, r := "", observedRule{}
@@ -130,7 +146,7 @@ func (c *Conn) readRules(o *observed) error {
 	return nil
 }
 
-func (c *Conn) readSets(o *observed) error {
+func (c *Conn) readSets(o *Observed) error {
 	filter := func(ae *netlink.AttributeEncoder) { ae.String(unix.NFTA_SET_TABLE, TableName) }
 	err := c.dump(unix.NFT_MSG_GETSET, filter, func(ad *netlink.AttributeDecoder) error {
 		name, s := "", &observedSet{elements: map[string]wireElement{}}

@@ -59,7 +59,7 @@ func (d *deriver) lans() {
 
 // groups finds the live members of every group.
 func (d *deriver) groups() {
-	numbers := d.policy.Number().Groups
+	numbers := d.policy.Number(d.facts.Numbers).Groups
 	_, tables := d.policy.TablesOf()
 	for at, g := range d.policy.Groups {
 		d.groupAt[g.Name] = at

@@ -10,6 +10,8 @@ type Facts struct {
 	Routes     []Route // unicast routes of the main table, default routes included
 	// Marks are the fwmarks in ip rules of other programs; partial masks only.
 	Marks []MaskedMark
+	// Numbers are those of links that the kernel's table knows at the moment, by name.
+	Numbers map[string]uint8
 }
 
 // Interface is a network interface with its addresses.

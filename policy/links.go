@@ -6,7 +6,7 @@ import "net/netip"
 
 // links finds out what every link can carry at the moment.
 func (d *deriver) links() {
-	numbers := d.policy.Number().Links
+	numbers := d.policy.Number(d.facts.Numbers).Links
 	tables, _ := d.policy.TablesOf()
 	anyUp := false
 	for at, l := range d.policy.Links {

@@ -20,16 +20,25 @@ func MarkOf(n uint8, mask uint32) uint32 {
 	return uint32(n) << bits.TrailingZeros32(mask)
 }
 
-// Number gives every link and every group that needs one a number: the one it asks for, otherwise the lowest that is free,
-// in the order of the policy, links first. Two routers with the same policy agree, and the same policy always gives the
-// same numbers.
-func (p Policy) Number() Numbers {
+// Number gives every link and every group that needs one a number: the one it asks for, otherwise the one that the link of that
+// name has already, otherwise the lowest that is free, in the order of the policy, links first. Two routers that start with the
+// same policy agree; and a link keeps its number while it lives, because living flows carry it.
+func (p Policy) Number(present map[string]uint8) Numbers {
 	taken := map[uint8]bool{}
 	for _, l := range p.Links {
 		taken[l.Mark] = true
 	}
 	for _, g := range p.Groups {
 		taken[g.Mark] = true
+	}
+	var n Numbers
+	for _, l := range p.Links {
+		number := l.Mark
+		if had := present[l.Name]; number == 0 && !taken[had] && int(had) <= LastNumber(p.Settings.MarkMask) {
+			number = had
+			taken[had] = true
+		}
+		n.Links = append(n.Links, number)
 	}
 	next := uint8(0)
 	assign := func(wanted uint8) uint8 {
@@ -40,9 +49,8 @@ func (p Policy) Number() Numbers {
 		}
 		return next
 	}
-	var n Numbers
-	for _, l := range p.Links {
-		n.Links = append(n.Links, assign(l.Mark))
+	for i, number := range n.Links {
+		n.Links[i] = assign(number)
 	}
 	for _, g := range p.Groups {
 		if g.By != ByRoute && g.Mark == 0 {

@@ -15,12 +15,32 @@ func TestNumbersFollowTheFile(t *testing.T) {
 		Groups:   []Group{{Name: "g"}, {Name: "h", By: ByRoute}, {Name: "i", Mark: 2}, {Name: "j", Table: 40}},
 	}
 	want := Numbers{Links: []uint8{3, 1, 4, 5}, Groups: []uint8{0, 6, 2, 0}}
-	if d := cmp.Diff(want, p.Number()); d != "" {
+	if d := cmp.Diff(want, p.Number(nil)); d != "" {
 		t.Errorf("numbers (-want +got)\n%s", d)
 	}
 	links, groups := p.TablesOf()
 	if d := cmp.Diff([][]uint32{{1002, 1003, 1004, 1001}, {1005, 1006, 1007, 40}}, [][]uint32{links, groups}); d != "" {
 		t.Errorf("tables (-want +got)\n%s", d)
+	}
+}
+
+// TestNumbersStay: a link keeps the number that the kernel knows it by, unless the policy gives that to another.
+func TestNumbersStay(t *testing.T) {
+	present := map[string]uint8{"a": 1, "b": 2, "c": 3, "gone": 4, "huge": 200}
+	for _, c := range []struct {
+		links []Link
+		want  []uint8
+	}{
+		{[]Link{{Name: "b"}, {Name: "c"}}, []uint8{2, 3}},
+		{[]Link{{Name: "new"}, {Name: "b"}, {Name: "c"}}, []uint8{1, 2, 3}},
+		{[]Link{{Name: "x", Mark: 2}, {Name: "b"}, {Name: "c"}}, []uint8{2, 1, 3}},
+		{[]Link{{Name: "c"}, {Name: "b"}, {Name: "a"}, {Name: "d"}}, []uint8{3, 2, 1, 4}},
+		{[]Link{{Name: "huge"}}, []uint8{1}},
+	} {
+		p := Policy{Settings: Settings{MarkMask: 0x0f000000}, Links: c.links}
+		if d := cmp.Diff(c.want, p.Number(present).Links); d != "" {
+			t.Errorf("%v (-want +got)\n%s", c.links, d)
+		}
 	}
 }
 

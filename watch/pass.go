@@ -112,6 +112,11 @@ func (k *Kernel) Compare(p policy.Policy) (*Pass, error) {
 	if err != nil {
 		return nil, err
 	}
+	table, err := k.nft.Observe()
+	if err != nil {
+		return nil, err
+	}
+	facts.Numbers = table.Numbers(p.Settings.MarkMask)
 	pass := &Pass{Facts: facts}
 	pass.Plan, pass.Problems = policy.Derive(p, facts)
 	want := rtnl.Compile(pass.Plan)
@@ -120,7 +125,7 @@ func (k *Kernel) Compare(p policy.Policy) (*Pass, error) {
 	}
 	pass.before = have
 	pass.routes = rtnl.Diff(have, want)
-	if pass.table, err = k.nft.Diff(nft.Compile(pass.Plan)); err != nil {
+	if pass.table, err = nft.Diff(table, nft.Compile(pass.Plan)); err != nil {
 		return nil, err
 	}
 	pass.namesFile = k.files.Names
@@ -146,7 +151,7 @@ func (k *Kernel) Apply(p policy.Policy) (*Pass, error) {
 }
 
 // write makes a change in the order in which no packet meets a gap: what is added to routes and rules, the table, what is
-// removed.
+// removed. Last, flows are released whose mark means another link now, or none.
 func (k *Kernel) write(pass *Pass) error {
 	protocol := pass.Plan.Settings.Protocol
 	if err := k.rt.SetSysctls(pass.routes.SetSysctls, k.files.Sysctls); err != nil {
@@ -160,6 +165,11 @@ func (k *Kernel) write(pass *Pass) error {
 	}
 	if err := k.rt.Remove(pass.routes, protocol); err != nil {
 		return err
+	}
+	for _, mark := range pass.table.Freed {
+		if err := k.rt.Release(mark, pass.Plan.Settings.MarkMask); err != nil {
+			return err
+		}
 	}
 	if pass.names != nil {
 		k.rt.Writes++

@@ -200,6 +200,7 @@ func (o *options) facts(p policy.Policy, file string) (f policy.Facts, err error
 			return f, err
 		}
 		f, _, err = c.Observe(p.Settings.Protocol)
+		f.Numbers = present(p.Settings.MarkMask)
 		return f, errors.Join(err, c.Close())
 	}
 	b, err := os.ReadFile(file)
@@ -210,6 +211,20 @@ func (o *options) facts(p policy.Policy, file string) (f policy.Facts, err error
 		return f, fmt.Errorf("%s: %w", file, err)
 	}
 	return f, nil
+}
+
+// present are the numbers that links have in the kernel. Without the right to look there are none, as on a fresh host.
+func present(mask uint32) map[string]uint8 {
+	c, err := nft.Open()
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = c.Close() }()
+	table, err := c.Observe()
+	if err != nil {
+		return nil
+	}
+	return table.Numbers(mask)
 }
 
 // render prints a plan as a shell script.

@@ -29,7 +29,7 @@ func (d *decoder) warnFile(summary, detail string) {
 // fitNumbers complains about links and groups whose number has no room in the mark mask.
 func (d *decoder) fitNumbers() {
 	last := policy.LastNumber(d.out.Settings.MarkMask)
-	numbers := d.out.Number()
+	numbers := d.out.Number(nil)
 	for i, l := range d.out.Links {
 		if n := int(numbers.Links[i]); n > last || n == 0 {
 			d.fail(d.scope.names["link"][l.Name], "No room for a mark", "Mask 0x%08x has room for the numbers 1 to %d, and this link would get %d. Give mark_mask more bits.", d.out.Settings.MarkMask, last, n)
