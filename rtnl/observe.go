@@ -124,12 +124,17 @@ func (c *Conn) routes(f *policy.Facts, s *State, names map[int]string, protocol 
 			return fmt.Errorf("rtnl: list routes: %w", err)
 		}
 		for _, m := range ours {
-			if r, ok := routeOf(m, names); ok && m.Protocol == protocol && m.Flags&unix.RTM_F_CLONED == 0 {
+			if r, ok := routeOf(m, names); ok && m.Protocol == protocol && m.Flags&unix.RTM_F_CLONED == 0 && !kernelTable(r.Table) {
 				s.Routes = append(s.Routes, r)
 			}
 		}
 	}
 	return nil
+}
+
+// kernelTable tells whether a table is one of those that every host has. Nothing in them is ours, whatever its number says.
+func kernelTable(table uint32) bool {
+	return table == unix.RT_TABLE_MAIN || table == unix.RT_TABLE_LOCAL || table == unix.RT_TABLE_DEFAULT
 }
 
 // dumpRoutes lists routes; a table that does not exist has none.
@@ -149,7 +154,7 @@ func mainRoutes(m rtnetlink.RouteMessage, names map[int]string) []policy.Route {
 	}
 	var out []policy.Route
 	for _, h := range r.Hops {
-		out = append(out, policy.Route{Dest: r.Dest, Gateway: h.Gateway, Interface: h.Interface, Metric: r.Metric})
+		out = append(out, policy.Route{Dest: r.Dest, Gateway: h.Gateway, Interface: h.Interface, Metric: r.Metric, Source: r.Source})
 	}
 	return out
 }

@@ -64,14 +64,30 @@ func (d *decoder) declare(b *hclsyntax.Block) bool {
 		return false
 	}
 	if len(b.Labels) != 1 {
-		d.fail(at, "Name missing", "A %s block has one name: write %s \"NAME\" { ... }.", b.Type, b.Type)
+		d.fail(at, "One name wanted", "A %s block has one name: write %s \"NAME\" { ... }.", b.Type, b.Type)
 		return false
 	}
 	if !nameForm.MatchString(b.Labels[0]) {
 		d.fail(b.LabelRanges[0], "Unusable name", "A name starts with a letter and has up to 32 letters, digits, - and _.")
 		return false
 	}
+	if b.Type == "link" || b.Type == "group" {
+		d.tableName(b)
+	}
 	return d.once(b.Type, b.Labels[0], at)
+}
+
+// tableName complains about names that a routing table cannot have: the kernel's own, and one for two tables.
+func (d *decoder) tableName(b *hclsyntax.Block) {
+	name := b.Labels[0]
+	switch name {
+	case "main", "default", "local", "unspec", "all":
+		d.fail(b.LabelRanges[0], "Unusable name", "A routing table is named after each link and group, and %q is the kernel's. Choose another name.", name)
+	}
+	other := map[string]string{"link": "group", "group": "link"}[b.Type]
+	if first, ok := d.scope.names[other][name]; ok {
+		d.fail(b.LabelRanges[0], "Used twice", "A routing table is named after each link and group, and %s %q (%s) has this name. Choose another.", other, name, pos(first))
+	}
 }
 
 // once enters a block into the scope and complains when there is one already.
@@ -256,7 +272,7 @@ func (d *decoder) settings(b *hclsyntax.Block) {
 		"mark_mask":     d.markMask(&s.MarkMask),
 		"rule_priority": d.integer32(&s.RulePriority, 1, 32766-policy.RulePriorities),
 		"table_base":    d.integer32(&s.TableBase, 1, 1<<31),
-		"protocol":      d.integer8(&s.Protocol, 5, 255),
+		"protocol":      d.ownerTag(&s.Protocol),
 		"forwarding":    d.boolean(&s.Forwarding),
 		"rp_filter":     d.boolean(&s.RPFilter),
 	})

@@ -3,6 +3,8 @@
 package lang
 
 import (
+	"github.com/hashicorp/hcl/v2"
+
 	"enlace/policy"
 )
 
@@ -12,7 +14,7 @@ func (d *decoder) check() {
 		return // a half-read policy would give complaints that go away by themselves
 	}
 	if len(d.out.Links) == 0 {
-		d.warnFile("No link", "The policy has no link block, so it does nothing. Declare one for each internet uplink.")
+		d.failFile("No link", "The policy has no link block. Declare one for each internet uplink; to remove what enlace made, use: enlace down.")
 	}
 	d.fitNumbers()
 	d.ownMarks()
@@ -21,9 +23,9 @@ func (d *decoder) check() {
 	d.shadowed()
 }
 
-// warnFile is a warning without a place.
-func (d *decoder) warnFile(summary, detail string) {
-	d.diags = append(d.diags, diagnostic(summary, detail))
+// failFile is an error without a place.
+func (d *decoder) failFile(summary, detail string) {
+	d.diags = append(d.diags, &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: detail})
 }
 
 // fitNumbers complains about links and groups whose number has no room in the mark mask.

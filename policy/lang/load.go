@@ -5,15 +5,19 @@
 package lang
 
 import (
-	"enlace/policy"
+	"bytes"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"sort"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"enlace/policy"
 )
 
 // Report holds the diagnostics of a policy, sorted by place, and the sources that they quote.
@@ -37,9 +41,19 @@ func (r Report) Count() (errors, warnings int) {
 	return errors, warnings
 }
 
-// Write prints every diagnostic with its file, its line, the line itself and what to do, wrapped at width columns.
+// mostShown is how many diagnostics are printed: nobody reads more at once, and printing looks each line up from the beginning.
+const mostShown = 50
+
+// Write prints diagnostics, the first of very many, with their files, lines, the lines themselves and what to do, wrapped at width
+// columns.
 func (r Report) Write(w io.Writer, width uint, color bool) error {
-	return hcl.NewDiagnosticTextWriter(w, r.files, width, color).WriteDiagnostics(r.Diagnostics)
+	list := r.Diagnostics
+	more := max(len(list)-mostShown, 0)
+	if err := hcl.NewDiagnosticTextWriter(w, r.files, width, color).WriteDiagnostics(list[:len(list)-more]); err != nil || more == 0 {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "... and %d more like these.\n\n", more)
+	return err
 }
 
 // Load reads a policy from a file, or from all files named *.hcl of a directory in the order of their names. An error of
@@ -85,7 +99,7 @@ func Parse(sources ...Source) (policy.Policy, Report) {
 	return d.out, report
 }
 
-// read returns the sources at a path.
+// read returns the sources at a path. Hidden files of a directory are left alone: editors keep their copies there.
 func read(path string) ([]Source, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -93,23 +107,54 @@ func read(path string) ([]Source, error) {
 	}
 	names := []string{path}
 	if info.IsDir() {
-		if names, err = filepath.Glob(filepath.Join(path, "*.hcl")); err != nil {
+		entries, err := os.ReadDir(path) // sorted by name
+		if err != nil {
 			return nil, err
+		}
+		names = nil
+		for _, e := range entries {
+			if filepath.Ext(e.Name()) == ".hcl" && !strings.HasPrefix(e.Name(), ".") {
+				names = append(names, filepath.Join(path, e.Name()))
+			}
 		}
 		if len(names) == 0 {
 			return nil, fmt.Errorf("directory %s holds no file named *.hcl", path)
 		}
-		sort.Strings(names)
 	}
 	var out []Source
 	for _, name := range names {
-		text, err := os.ReadFile(name)
+		text, err := readText(name)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, Source{Name: name, Text: text})
 	}
 	return out, nil
+}
+
+// largest is the size of a policy file that is read at all: a hundred thousand lines. Long lists go into files of their own.
+const largest = 8 << 20
+
+// readText reads a file that can be a policy.
+func readText(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file", name)
+	}
+	if info.Size() > largest {
+		return nil, fmt.Errorf("%s has %d bytes; a policy has at most %d", name, info.Size(), largest)
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	if bytes.IndexByte(text, 0) >= 0 || !utf8.Valid(text) {
+		return nil, fmt.Errorf("%s is not a text in UTF-8", name)
+	}
+	return text, nil
 }
 
 // tidy sorts diagnostics by place and drops what repeats: HCL reports some mistakes of one expression twice.

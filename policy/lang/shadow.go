@@ -6,13 +6,8 @@ import (
 	"enlace/policy"
 	"slices"
 
-	"github.com/hashicorp/hcl/v2"
 	"go4.org/netipx"
 )
-
-func diagnostic(summary, detail string) *hcl.Diagnostic {
-	return &hcl.Diagnostic{Severity: hcl.DiagWarning, Summary: summary, Detail: detail}
-}
 
 // shadowed warns of rules that an earlier rule leaves nothing to match. A LAN without networks of its own counts only as
 // itself, because its addresses are not known yet.

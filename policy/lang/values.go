@@ -79,11 +79,32 @@ func (d *decoder) integer8(out *uint8, low, high int64) reader {
 	}
 }
 
+// ownerTag reads the number by which enlace knows its routes and rules again. It must be nobody else's: what carries it is
+// removed when the policy does not want it.
+func (d *decoder) ownerTag(out *uint8) reader {
+	return func(a *hclsyntax.Attribute) {
+		n, ok := d.whole(a, 5, 255)
+		if owner := otherOwners[uint8(n)]; ok && owner != "" {
+			d.fail(a.Expr.Range(), "Owner tag in use", "Protocol %d is that of %s, whose routes enlace would take for its own. Leave protocol out, or choose another.", n, owner)
+		} else if ok {
+			*out = uint8(n)
+		}
+	}
+}
+
+// otherOwners are the protocol numbers of other programs (linux/rtnetlink.h and iproute2's rt_protos).
+var otherOwners = map[uint8]string{
+	8: "gated", 9: "router advertisements", 10: "mrt", 11: "zebra", 12: "BIRD", 13: "dnrouted", 14: "XORP", 15: "ntk", 16: "DHCP", 17: "mrouted",
+	18: "keepalived", 42: "babel", 84: "OVN", 99: "Open/R", 186: "BGP", 187: "IS-IS", 188: "OSPF", 189: "RIP", 192: "EIGRP", 196: "FRR static",
+}
+
 // number reads the number of a link or group, which stands in its marks. Whether it fits into the mask is checked later.
 func (d *decoder) number(b *hclsyntax.Block, out *uint8) reader {
 	return func(a *hclsyntax.Attribute) {
 		d.integer8(out, 1, 254)(a)
-		d.claim("mark", fmt.Sprint(*out), b, a)
+		if *out != 0 {
+			d.claim("mark", fmt.Sprint(*out), b, a)
+		}
 	}
 }
 
@@ -91,7 +112,10 @@ func (d *decoder) number(b *hclsyntax.Block, out *uint8) reader {
 func (d *decoder) table(b *hclsyntax.Block, out *uint32) reader {
 	return func(a *hclsyntax.Attribute) {
 		n, ok := d.whole(a, 1, 1<<32-1)
-		if ok && n >= 253 && n <= 255 {
+		if !ok {
+			return
+		}
+		if n >= 253 && n <= 255 {
 			d.fail(a.Expr.Range(), "Reserved table", "Tables 253 to 255 are the kernel's own (default, main, local). Choose another number.")
 			return
 		}
@@ -173,12 +197,14 @@ func (d *decoder) balance(out *policy.Balance) reader {
 	}
 }
 
+var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
 // gateways reads one gateway, or one for each family.
 func (d *decoder) gateways(out *[2]netip.Addr) reader {
 	return func(a *hclsyntax.Attribute) {
 		for _, v := range d.elements(a) {
 			addr, err := addressOf(v)
-			if err != nil || addr.IsUnspecified() || addr.IsMulticast() {
+			if err != nil || addr.IsUnspecified() || addr.IsMulticast() || addr.IsLoopback() || addr == limitedBroadcast {
 				d.fail(a.Expr.Range(), "Unusable gateway", "A gateway is the address of a host, such as \"200.252.10.1\". Leave it out to learn it.")
 				continue
 			}
