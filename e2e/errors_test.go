@@ -111,7 +111,7 @@ lan "office" { interface = "eth0" }
 link "virtua" { interface = "eth1" }
 link "embratel" { interface = "eth2" }
 link "vivo" { interface = "eth9" }
-group "all" {
+group "every" {
   member "vivo" { weight = 5 }
   member "virtua" {}
   member "embratel" { weight = 2 }
@@ -122,7 +122,7 @@ rule "mail" {
   via       = link.embratel
   otherwise = reject
 }
-default { via = group.all }
+default { via = group.every }
 `)
 	out, status := r.enlace("apply", policy)
 	if status != 0 {

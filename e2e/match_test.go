@@ -79,7 +79,7 @@ func TestMasqueradeOff(t *testing.T) {
 link "virtua" { interface = "eth1" }
 link "embratel" {
   interface  = "eth2"
-  gateway    = "200.252.10.1"
+  gateway    = ["200.252.10.1", "2001:db8:200::1"]
   masquerade = false
 }
 default { via = link.embratel }`)

@@ -25,7 +25,7 @@ func TestPain20_Shares(t *testing.T) {
 			r := newRouter(t, c.uplinks...)
 			third := ""
 			if len(c.uplinks) > 2 {
-				third = "link \"vivo\" {\n  interface = \"eth3\"\n  gateway = \"177.3.0.1\"\n}"
+				third = "link \"vivo\" {\n  interface = \"eth3\"\n  gateway = [\"177.3.0.1\", \"2001:db8:177::1\"]\n}"
 			}
 			for _, by := range []string{"connection", "route"} {
 				var b strings.Builder

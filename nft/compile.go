@@ -6,6 +6,7 @@ import (
 	"enlace/policy"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"go4.org/netipx"
 	"golang.org/x/sys/unix"
@@ -59,7 +60,12 @@ func rule(s ...Statement) Rule { return Rule{Statements: s} }
 
 // because gives a rule a comment.
 func (r Rule) because(format string, args ...any) Rule {
-	r.Comment = fmt.Sprintf(format, args...)
+	r.Comment = strings.Map(func(c rune) rune {
+		if c == '"' || c == '\\' || c < ' ' || c > '~' {
+			return '_' // names of files may have anything; nft's syntax does not
+		}
+		return c
+	}, fmt.Sprintf(format, args...))
 	if len(r.Comment) > longestComment {
 		r.Comment = r.Comment[:longestComment]
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"sort"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,7 +27,7 @@ func (ch *Change) Len() int { return len(ch.lines) }
 func (ch *Change) Lines() []string {
 	out := make([]string, len(ch.lines))
 	for i, l := range ch.lines {
-		out[i] = l()
+		out[i] = strings.TrimSpace(l())
 	}
 	return out
 }
@@ -229,7 +230,7 @@ func (d *differ) rules() {
 			d.change.main.addRule(c.Name, r, text, before)
 		}
 		for _, r := range have[head : len(have)-tail] {
-			d.line("- rule in %s (handle %d)", c.Name, r.handle)
+			d.line("- rule in %s (handle %d) %s", c.Name, r.handle, r.comment)
 			d.change.main.delRule(c.Name, r.handle)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/google/nftables/expr"
+	"github.com/google/nftables/userdata"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -27,8 +28,9 @@ type observedChain struct {
 }
 
 type observedRule struct {
-	hash   uint64 // 0: not made by us
-	handle uint64
+	hash    uint64 // 0: not made by us
+	handle  uint64
+	comment string
 }
 
 type observedSet struct {
@@ -132,7 +134,9 @@ func (c *Conn) readRules(o *Observed) error {
 			case unix.NFTA_RULE_HANDLE:
 				r.handle = ad.Uint64()
 			case unix.NFTA_RULE_USERDATA:
-				r.hash = hashIn(ad.Bytes())
+				data := ad.Bytes()
+				r.hash = hashIn(data)
+				r.comment, _ = userdata.GetString(data, userdata.TypeComment)
 			}
 		}
 		if to := o.chains[chain]; to != nil {

@@ -62,7 +62,7 @@ func TestDeriveOffice(t *testing.T) {
 	}
 	want := Path{
 		Address: addr("189.1.0.2"), Gateway: addr("189.1.0.1"),
-		Networks: []Route{{Dest: prefix("189.1.0.0/24"), Interface: "eth1"}},
+		Networks: []Route{{Dest: prefix("189.1.0.0/24"), Interface: "eth1", Source: addr("189.1.0.2")}},
 	}
 	compare := cmp.Options{cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})}
 	if d := cmp.Diff(want, *plan.Links[0].Paths[V4], compare); d != "" {
@@ -96,6 +96,8 @@ func TestGateway(t *testing.T) {
 		}, addr("189.1.0.7"), nil},
 		{"of another interface", func(_ *Policy, f *Facts) { f.Routes[0].Interface = "eth2" }, none, []Code{NoGateway}},
 		{"outside", func(p *Policy, _ *Facts) { p.Links[0].Gateway[V4] = addr("172.31.1.1") }, addr("172.31.1.1"), []Code{GatewayOutside}},
+		{"its own address", func(p *Policy, _ *Facts) { p.Links[0].Gateway[V4] = addr("189.1.0.2") }, none, []Code{GatewayUnusable, NoGateway}},
+		{"the broadcast address", func(p *Policy, _ *Facts) { p.Links[0].Gateway[V4] = addr("189.1.0.255") }, none, []Code{GatewayUnusable, NoGateway}},
 		{"no address", func(_ *Policy, f *Facts) { f.Interfaces[1].Addresses = nil }, none, []Code{NoAddress}},
 		{"no carrier", func(_ *Policy, f *Facts) { f.Interfaces[1].Carrier = false }, none, []Code{NoCarrier}},
 		{"switched off", func(_ *Policy, f *Facts) { f.Interfaces[1].Up = false }, none, []Code{InterfaceDown}},

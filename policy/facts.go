@@ -2,7 +2,11 @@
 
 package policy
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"go4.org/netipx"
+)
 
 // Facts are what was observed on the host.
 type Facts struct {
@@ -38,6 +42,7 @@ type Route struct {
 	Gateway   netip.Addr // zero: directly connected
 	Interface string
 	Metric    uint32
+	Source    netip.Addr // preferred source, zero: none
 }
 
 // InterfaceNamed returns the interface of that name, and false when the host has none.
@@ -61,6 +66,23 @@ func (i Interface) networks() []netip.Prefix {
 		}
 	}
 	return nets
+}
+
+// cannotBe tells whether an address cannot be that of another host on the interface: it is the interface's own, or the first or
+// last of one of its IPv4 networks, which are the network's and the broadcast address (RFC 1122, but not in a /31, RFC 3021).
+func (i Interface) cannotBe(gateway netip.Addr) bool {
+	for _, a := range i.Addresses {
+		if a.Prefix.Addr() == gateway {
+			return true
+		}
+		if p := a.Prefix; p.Addr().Is4() && p.Bits() < 31 && p.Contains(gateway) {
+			r := netipx.RangeOfPrefix(p.Masked())
+			if gateway == r.From() || gateway == r.To() {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // source chooses the address that new flows of a family leave with: the first that is not fading, preferably one whose

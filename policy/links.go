@@ -55,6 +55,12 @@ func (d *deriver) observe(l Link, planned *PlannedLink) {
 	for _, family := range Families {
 		planned.Paths[family] = d.path(l, i, family)
 	}
+	for _, family := range Families {
+		// A family without any address may be one that the provider does not have; with an address something is missing.
+		if planned.Paths[family] == nil && planned.Paths[1-family] != nil {
+			d.halfUp(l, i, family)
+		}
+	}
 	planned.State = Up
 	if planned.Paths[V4] == nil && planned.Paths[V6] == nil {
 		planned.State = Incomplete
@@ -72,10 +78,16 @@ func (d *deriver) path(l Link, i Interface, f Family) *Path {
 	if !ok || (!gateway.IsValid() && !d.needsNoGateway(i, f)) {
 		return nil
 	}
+	if gateway.IsValid() && i.cannotBe(gateway) {
+		d.problem(GatewayUnusable, "link "+l.Name, l.Pos, "gateway %s is no other host's address on %s, so it is not used", gateway, i.Name)
+		return nil
+	}
 	p := &Path{Address: address.Prefix.Addr(), Gateway: gateway}
 	p.Networks = d.reachable(i, f)
 	if gateway.IsValid() && !gateway.IsLinkLocalUnicast() && !reaches(p.Networks, gateway) {
 		p.OnLink = true
+	}
+	if p.OnLink && gateway != d.defaultGateway(i.Name, f) { // main does it the same way: then it is meant
 		d.problem(GatewayOutside, "link "+l.Name, l.Pos, "gateway %s is not in a network of %s; it is used as a neighbour on that interface", gateway, i.Name)
 	}
 	return p
@@ -126,14 +138,14 @@ func (d *deriver) reachable(i Interface, f Family) []Route {
 			continue
 		}
 		if a.Peer.IsValid() {
-			add(Route{Dest: netip.PrefixFrom(a.Peer, a.Peer.BitLen()), Interface: i.Name})
+			add(Route{Dest: netip.PrefixFrom(a.Peer, a.Peer.BitLen()), Interface: i.Name, Source: a.Prefix.Addr()})
 		} else if a.Prefix.Bits() < f.Bits() {
-			add(Route{Dest: a.Prefix.Masked(), Interface: i.Name})
+			add(Route{Dest: a.Prefix.Masked(), Interface: i.Name, Source: a.Prefix.Addr()})
 		}
 	}
 	for _, r := range d.facts.Routes {
 		if r.Interface == i.Name && !r.Dest.Addr().IsLinkLocalUnicast() {
-			add(Route{Dest: r.Dest, Gateway: r.Gateway, Interface: i.Name})
+			add(Route{Dest: r.Dest, Gateway: r.Gateway, Interface: i.Name, Source: r.Source})
 		}
 	}
 	return out
@@ -147,6 +159,17 @@ func reaches(routes []Route, a netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// halfUp says what is missing in one family of a link that works in the other.
+func (d *deriver) halfUp(l Link, i Interface, f Family) {
+	_, hasAddress := i.source(f, netip.Addr{})
+	switch {
+	case hasAddress:
+		d.problem(NoGateway, "link "+l.Name, l.Pos, "no gateway is known for %s, though %s has an address: flows of that family do not use the link", f, i.Name)
+	case l.Gateway[f].IsValid():
+		d.problem(NoAddress, "link "+l.Name, l.Pos, "interface %s has no address for %s yet: flows of that family do not use the link", i.Name, f)
+	}
 }
 
 // incomplete says what a link without any path is waiting for.

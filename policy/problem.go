@@ -12,6 +12,8 @@ const (
 	NoCarrier        Code = "no-carrier"
 	NoAddress        Code = "no-address"
 	NoGateway        Code = "no-gateway"
+	GatewayUnusable  Code = "gateway-unusable"
+	NamesUnwritten   Code = "names-unwritten"
 	GatewayOutside   Code = "gateway-outside"
 	LANMissing       Code = "lan-missing"
 	NoLinks          Code = "no-links"

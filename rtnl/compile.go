@@ -71,8 +71,12 @@ func linkRoutes(l policy.PlannedLink, f policy.Family) []Route {
 	}
 	var out []Route
 	for _, n := range p.Networks {
+		source := n.Source
+		if !source.IsValid() {
+			source = p.Address
+		}
 		out = append(out, Route{
-			Key: Key{Family: f, Table: l.Table, Dest: n.Dest, Metric: metric(f)}, Source: p.Address,
+			Key: Key{Family: f, Table: l.Table, Dest: n.Dest, Metric: metric(f)}, Source: source,
 			Hops: []Hop{{Interface: l.Interface, Index: l.Index, Gateway: n.Gateway, Weight: 1}},
 		})
 	}

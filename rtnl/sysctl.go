@@ -41,7 +41,7 @@ func sysctls(p policy.Plan) []Sysctl {
 		set("net/ipv6/fib_multipath_hash_policy", "1")
 	}
 	if p.Settings.Forwarding {
-		set("net/ipv4/ip_forward", "1")
+		set(ipForward, "1")
 		if p.Active[policy.V6] {
 			// A router ignores router advertisements unless accept_ra is 2, and with them goes the link's default route.
 			for _, l := range p.Links {
@@ -111,7 +111,11 @@ func (c *Conn) SetSysctls(change []Sysctl, file string) error {
 	if err != nil {
 		return err
 	}
-	for _, s := range present {
+	also, err := forwardingBelow(change)
+	if err != nil {
+		return err
+	}
+	for _, s := range append(present, also...) {
 		if _, ok := before[s.Name]; !ok {
 			before[s.Name] = s.Value
 		}
@@ -138,9 +142,9 @@ func RestoreSysctls(file string) ([]Sysctl, error) {
 	for name := range before {
 		names = append(names, name)
 	}
-	// Settings of "all" may change those of interfaces, so they go first: "all" sorts before most names, but not before all.
+	// Settings of the whole host may change those of interfaces, so they go first.
 	sort.Slice(names, func(i, j int) bool {
-		a, b := strings.Contains(names[i], "/all/"), strings.Contains(names[j], "/all/")
+		a, b := global(names[i]), global(names[j])
 		if a != b {
 			return a
 		}
@@ -149,15 +153,53 @@ func RestoreSysctls(file string) ([]Sysctl, error) {
 	var out []Sysctl
 	for _, name := range names {
 		s := Sysctl{name, before[name]}
+		if now, err := ReadSysctls([]Sysctl{s}); err == nil && len(now) == 1 && now[0] == s {
+			continue
+		}
 		if err := writeSysctl(s); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return out, err
 		}
 		out = append(out, s)
 	}
+	return out, ForgetSysctls(file)
+}
+
+// ForgetSysctls removes the note of what sysctls were.
+func ForgetSysctls(file string) error {
 	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return out, fmt.Errorf("rtnl: %w", err)
+		return fmt.Errorf("rtnl: %w", err)
 	}
-	return out, nil
+	return nil
+}
+
+// Noted tells whether there is a note of what sysctls were.
+func Noted(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
+}
+
+// global tells whether a setting is one of the whole host, which may change those of interfaces when it is written.
+func global(name string) bool { return strings.Contains(name, "/all/") || name == ipForward }
+
+const ipForward = "net/ipv4/ip_forward"
+
+// forwardingBelow are the settings of interfaces that change when forwarding is switched for the whole host.
+func forwardingBelow(change []Sysctl) ([]Sysctl, error) {
+	var names []Sysctl
+	for _, c := range change {
+		family, ok := map[string]string{ipForward: "ipv4", "net/ipv6/conf/all/forwarding": "ipv6"}[c.Name]
+		if !ok {
+			continue
+		}
+		files, err := filepath.Glob(filepath.Join(procSys, "net", family, "conf/*/forwarding"))
+		if err != nil {
+			return nil, fmt.Errorf("rtnl: %w", err)
+		}
+		for _, f := range files {
+			names = append(names, Sysctl{Name: strings.TrimPrefix(f, procSys+"/")})
+		}
+	}
+	return ReadSysctls(names)
 }
 
 func writeSysctl(s Sysctl) error {

@@ -80,6 +80,7 @@ type Pass struct {
 	routes   rtnl.Change
 	table    *nft.Change
 	before   rtnl.State
+	noted    bool // there was a note of earlier sysctls already
 
 	namesFile string
 	names     []byte // nil: the file is right
@@ -154,6 +155,7 @@ func (k *Kernel) Apply(p policy.Policy) (*Pass, error) {
 // removed. Last, flows are released whose mark means another link now, or none.
 func (k *Kernel) write(pass *Pass) error {
 	protocol := pass.Plan.Settings.Protocol
+	pass.noted = rtnl.Noted(k.files.Sysctls)
 	if err := k.rt.SetSysctls(pass.routes.SetSysctls, k.files.Sysctls); err != nil {
 		return err
 	}
@@ -173,7 +175,10 @@ func (k *Kernel) write(pass *Pass) error {
 	}
 	if pass.names != nil {
 		k.rt.Writes++
-		return rtnl.WriteNames(k.files.Names, pass.names)
+		if err := rtnl.WriteNames(k.files.Names, pass.names); err != nil {
+			// Names are for people; the network does not depend on them.
+			pass.Problems = append(pass.Problems, policy.Problem{Code: policy.NamesUnwritten, Subject: "table names", Text: err.Error()})
+		}
 	}
 	return nil
 }
@@ -191,6 +196,9 @@ func (k *Kernel) undo(pass *Pass) error {
 	}
 	back := rtnl.Diff(now, pass.before)
 	err = errors.Join(k.rt.Add(back, protocol), k.rt.Remove(back, protocol), k.rt.SetSysctls(back.SetSysctls, k.files.Sysctls))
+	if !pass.noted {
+		err = errors.Join(err, rtnl.ForgetSysctls(k.files.Sysctls))
+	}
 	if err != nil {
 		return fmt.Errorf("undo: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"enlace/nft"
 	"enlace/policy"
+	"enlace/policy/lang"
 	"enlace/rtnl"
 	"errors"
 	"fmt"
@@ -137,12 +138,13 @@ func downCommand(o *options) *cobra.Command {
 			"apply, forwarding included, and touches nothing else. The policy is read only for settings { protocol }, by which\nour routes and rules are recognized; without any policy the default is used.",
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			settings := policy.DefaultSettings()
-			if _, err := policyPath(args); err == nil {
-				p, _, err := load(cmd, args)
-				if err != nil {
-					return err
+			if path, err := policyPath(args); err == nil {
+				// In an emergency a mistake in the policy must not stand in the way.
+				if p, report := lang.Load(path); !report.HasErrors() {
+					settings = p.Settings
+				} else {
+					fmt.Fprintf(cmd.ErrOrStderr(), "enlace: %s cannot be used; going on with the default settings\n", path)
 				}
-				settings = p.Settings
 			}
 			k, err := o.open()
 			if err != nil {

@@ -98,7 +98,7 @@ func (d *demo) build(dir string) (err error) {
 		return report.Diagnostics
 	}
 	d.policy = p
-	if d.office, err = lab.NewOffice([]int{20, 50, 100, 257}, lab.Virtua, lab.Embratel); err != nil {
+	if d.office, err = lab.NewOffice([]int{20, 50, 100, 257}, lab.Virtua.OnlyV4(), lab.Embratel.OnlyV4()); err != nil {
 		return err
 	}
 	if err := errors.Join(d.office.Serve(25, 80, 443), d.office.ServeIn(d.office.LAN, 80), d.office.ServeIn(d.office.Router, 8080)); err != nil {

@@ -59,7 +59,7 @@ func (d *demo) renumber() error {
 		return err
 	}
 	udp.Await(atLeast)
-	if err := d.office.Renumber("virtua", netip.MustParsePrefix("189.44.7.0/24"), netip.MustParsePrefix("2001:db8:4407::/64")); err != nil {
+	if err := d.office.Renumber("virtua", netip.MustParsePrefix("189.44.7.0/24")); err != nil {
 		return err
 	}
 	pass, took, err := d.pass()

@@ -31,6 +31,12 @@ var (
 	Vivo     = Uplink{"vivo", "eth3", prefixes("177.3.0.0/24", "2001:db8:177::/64"), false}
 )
 
+// OnlyV4 is the uplink without IPv6.
+func (u Uplink) OnlyV4() Uplink {
+	u.Networks = u.Networks[:1]
+	return u
+}
+
 // Addresses of the office. Servers of the internet answer at every address of these networks.
 var (
 	LANNetworks = prefixes("10.1.0.0/16", "fd00:a::/64")

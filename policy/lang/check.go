@@ -3,9 +3,9 @@
 package lang
 
 import (
-	"github.com/hashicorp/hcl/v2"
-
 	"enlace/policy"
+
+	"github.com/hashicorp/hcl/v2"
 )
 
 // check finds what is wrong between blocks, once all are read. What concerns one value only was told where it was read.

@@ -6,6 +6,7 @@ package lang
 
 import (
 	"bytes"
+	"enlace/policy"
 	"fmt"
 	"io"
 	"os"
@@ -16,8 +17,6 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
-
-	"enlace/policy"
 )
 
 // Report holds the diagnostics of a policy, sorted by place, and the sources that they quote.

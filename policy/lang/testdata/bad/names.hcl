@@ -6,6 +6,10 @@ group "both" {
   member "embratl" {}        # ERROR: No link is called "embratl". Did you mean "embratel"?
   member "virtua" {}         # ERROR: is already a member
 }
+link "main" { interface = "eth7" } # ERROR: and "main" is the kernel's
+group "virtua" {             # ERROR: and link "virtua" (names.hcl:2) has this name
+  member "virtua" {}
+}
 linc "x" {}                  # ERROR: There is no block "linc". Did you mean "link"?
 rule "a" {
   from = lan.ofice           # ERROR: No lan is called "ofice". Did you mean "office"?
@@ -24,7 +28,7 @@ rule "d" {
   to  = set["banks"]         # ERROR: Write set.NAME, without brackets.
   via = link.virtua
 }
-rule "d" { via = link.virtua } # ERROR: There is already such a block at names.hcl:23
+rule "d" { via = link.virtua } # ERROR: There is already such a block at names.hcl:27
 rule "e e" { via = main }    # ERROR: A name starts with a letter
 rule { via = main }          # ERROR: A rule block has one name
 settings "x" {}              # ERROR: A settings block has no name

@@ -70,5 +70,5 @@ forward "web" {
 settings {
   mark_mask     = 0x00ff0000            # ERROR: which Tailscale uses
   rule_priority = 0                     # ERROR: "rule_priority" wants a whole number
-  protocol      = 2                     # ERROR: "protocol" wants a whole number from 5 to 255
+  protocol      = 16                    # ERROR: Protocol 16 is that of DHCP
 }
