@@ -22,8 +22,29 @@ func (c *compiler) policyRules(router bool) []Rule {
 	return out
 }
 
-// policyRule is one rule of the policy: one of nftables where families need not be told apart, otherwise one for each.
+// policyRule is one rule of the policy: one of nftables where families need not be told apart, otherwise one for each, and one for
+// each mask of marks.
 func (c *compiler) policyRule(r policy.PlannedRule) []Rule {
+	var out []Rule
+	byMask := map[uint32][]policy.MaskedMark{}
+	var masks []uint32
+	for _, m := range r.Match.Marks {
+		if byMask[m.Mask] == nil {
+			masks = append(masks, m.Mask)
+		}
+		byMask[m.Mask] = append(byMask[m.Mask], m)
+	}
+	if len(masks) < 2 {
+		return c.ruleOfOneMask(r)
+	}
+	for _, mask := range masks {
+		r.Match.Marks = byMask[mask]
+		out = append(out, c.ruleOfOneMask(r)...)
+	}
+	return out
+}
+
+func (c *compiler) ruleOfOneMask(r policy.PlannedRule) []Rule {
 	comment := fmt.Sprintf("rule %s, %s", r.Name, r.Pos)
 	both := r.From.Any && r.To.Any && len(r.Match.DSCP) == 0 && (r.Via[policy.V4] == r.Via[policy.V6] || c.relevant[0] != c.relevant[1])
 	if both {
@@ -53,10 +74,10 @@ func (c *compiler) matches(r policy.PlannedRule, family int) []Statement {
 		out = append(out, ofFamily(family))
 	}
 	if !r.From.Any {
-		out = append(out, c.addresses(source, family, r.From, r.Name+"_from"))
+		out = append(out, c.addresses(source, family, r.From, "rule_"+r.Name+"_from"))
 	}
 	if !r.To.Any {
-		out = append(out, c.addresses(destination, family, r.To, r.Name+"_to"))
+		out = append(out, c.addresses(destination, family, r.To, "rule_"+r.Name+"_to"))
 	}
 	if len(m.DSCP) > 0 {
 		var elems []Element

@@ -3,8 +3,11 @@
 package nft
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math/big"
+	"slices"
 	"sort"
 	"strings"
 
@@ -169,37 +172,88 @@ func (d *differ) sets() {
 			d.change.main.addSet(s)
 			continue
 		}
-		var add, del []wireElement
-		wanted := map[string]bool{}
-		for _, w := range s.wire() {
-			wanted[w.id()] = true
-			if _, ok := have.elements[w.id()]; !ok {
-				add = append(add, w)
-			}
-		}
-		for id, w := range have.elements {
-			if !wanted[id] {
-				del = append(del, w)
-			}
-		}
-		sort.Slice(del, func(i, j int) bool { return del[i].id() < del[j].id() })
-		d.elements("-", unix.NFT_MSG_DELSETELEM, s, del)
-		d.elements("+", unix.NFT_MSG_NEWSETELEM, s, add)
+		before, after := pieces(have.list(), s.Interval), pieces(s.wire(), s.Interval)
+		d.elements("-", unix.NFT_MSG_DELSETELEM, s, missing(before, after))
+		d.elements("+", unix.NFT_MSG_NEWSETELEM, s, missing(after, before))
 	}
 }
 
-func (d *differ) elements(sign string, typ int, s Set, list []wireElement) {
-	if len(list) == 0 {
-		return
+// piece is what is added and removed as a whole: an element, or both ends of an interval.
+type piece []wireElement
+
+func (p piece) id() string {
+	id := ""
+	for _, w := range p {
+		id += w.id() + "|"
 	}
-	for _, w := range list {
-		if !w.end {
-			d.change.lines = append(d.change.lines, func() string {
-				return fmt.Sprintf("%s element of %s: %s", sign, s.Name, Element{From: w.key, Verdict: w.verdict}.show(s.Key))
-			})
+	return id
+}
+
+// pieces are the elements of a set, those of intervals in pairs. An interval that reaches the highest value has no end.
+func pieces(list []wireElement, interval bool) []piece {
+	if !interval {
+		out := make([]piece, len(list))
+		for i, w := range list {
+			out[i] = piece{w}
+		}
+		return out
+	}
+	sorted := slices.Clone(list)
+	slices.SortFunc(sorted, func(a, b wireElement) int {
+		if c := bytes.Compare(a.key, b.key); c != 0 || a.end == b.end {
+			return c
+		}
+		if a.end { // where one interval ends another may begin
+			return -1
+		}
+		return 1
+	})
+	var out []piece
+	for _, w := range sorted {
+		if n := len(out); w.end && n > 0 && len(out[n-1]) == 1 {
+			out[n-1] = append(out[n-1], w)
+			continue
+		}
+		out = append(out, piece{w})
+	}
+	return out
+}
+
+// missing are the pieces of one list that another lacks, in order.
+func missing(from, in []piece) []piece {
+	has := map[string]bool{}
+	for _, p := range in {
+		has[p.id()] = true
+	}
+	var out []piece
+	for _, p := range from {
+		if !has[p.id()] {
+			out = append(out, p)
 		}
 	}
-	d.change.main.elements(typ, s.Name, 0, list)
+	return out
+}
+
+func (d *differ) elements(sign string, typ int, s Set, list []piece) {
+	var all []wireElement
+	for _, p := range list {
+		all = append(all, p...)
+		d.change.lines = append(d.change.lines, func() string {
+			return fmt.Sprintf("%s element of %s: %s", sign, s.Name, p.element().show(s.Key))
+		})
+	}
+	if len(all) > 0 {
+		d.change.main.elements(typ, s.Name, 0, all)
+	}
+}
+
+// element is a piece as people write it.
+func (p piece) element() Element {
+	e := Element{From: p[0].key, Verdict: p[0].verdict}
+	if len(p) == 2 {
+		e.To = new(big.Int).Sub(new(big.Int).SetBytes(p[1].key), big.NewInt(1)).FillBytes(make([]byte, len(p[1].key)))
+	}
+	return e
 }
 
 // rules compares every chain rule by rule. What both ends have in common stays, with its counters; what lies between is

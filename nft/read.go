@@ -203,6 +203,15 @@ func (c *Conn) readElements(name string, s *observedSet) error {
 	})
 }
 
+// list are the elements in the order of their ids, so that the same change is always written in the same way.
+func (s *observedSet) list() []wireElement {
+	out := make([]wireElement, 0, len(s.elements))
+	for _, id := range sortedKeys(s.elements) {
+		out = append(out, s.elements[id])
+	}
+	return out
+}
+
 // wireElement is an element as the kernel keeps it: a range is two of them.
 type wireElement struct {
 	key     []byte

@@ -65,7 +65,7 @@ func (p Policy) Number(present map[string]uint8) Numbers {
 // TablesOf are the routing tables of links and groups, by their place in the policy: the one that is asked for, otherwise
 // TableBase plus the link's place, groups after the links. A table that the policy names elsewhere is passed over.
 func (p Policy) TablesOf() (links, groups []uint32) {
-	taken := map[uint32]bool{}
+	taken := map[uint32]bool{253: true, 254: true, 255: true} // the kernel's own
 	for _, l := range p.Links {
 		taken[l.Table] = true
 	}

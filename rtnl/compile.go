@@ -17,6 +17,7 @@ import (
 // rule moved to another link still has the source address of the first until it is translated.
 const (
 	forwardedSkip = 0  // not iif lo: goto what concerns forwarded packets
+	manySkip      = 5  // the same with many links; it has a place of its own because the kernel takes rules with other targets for equal
 	specificFirst = 10 // connected and specific routes of main first
 	markedSkip    = 20 // goto byMark
 	byAddress     = 30 // what the router answers leaves where it was asked
@@ -116,11 +117,12 @@ func rules(p policy.Plan, f policy.Family) []Rule {
 		out = append(out, r)
 	}
 	marks := markRules(p)
-	forwarded := uint32(byMark)
-	if len(marks) >= manyLinks {
-		forwarded = unmarkedFirst
+	many := len(marks) >= manyLinks
+	if many {
+		add(Rule{Not: true, Local: true, Goto: first + unmarkedFirst}, manySkip)
+	} else {
+		add(Rule{Not: true, Local: true, Goto: first + byMark}, forwardedSkip)
 	}
-	add(Rule{Not: true, Local: true, Goto: first + forwarded}, forwardedSkip)
 	add(Rule{Local: true, Table: unix.RT_TABLE_MAIN, NoDefault: true}, specificFirst)
 	add(Rule{Not: true, Mask: p.Settings.MarkMask, Goto: first + byMark}, markedSkip)
 	for _, l := range p.Links {
@@ -133,7 +135,7 @@ func rules(p policy.Plan, f policy.Family) []Rule {
 	if table := tableOf(p, p.Default[f]); table != 0 {
 		add(Rule{Local: true, Table: table}, byDefault)
 	}
-	if forwarded == unmarkedFirst {
+	if many {
 		add(Rule{Mask: p.Settings.MarkMask, Table: unix.RT_TABLE_MAIN}, unmarkedFirst)
 	}
 	for _, r := range marks {

@@ -96,7 +96,7 @@ func TestDeadLink(t *testing.T) {
 // TestManyLinks: with many marks unmarked packets leave before them.
 func TestManyLinks(t *testing.T) {
 	got := strings.Join(script(office(t, manyLinks, nil)), "\n")
-	for _, line := range []string{"not priority 1000 iif lo goto 1050", "rule add priority 1050 fwmark 0x0/0xff000000 lookup main"} {
+	for _, line := range []string{"not priority 1005 iif lo goto 1050", "rule add priority 1050 fwmark 0x0/0xff000000 lookup main"} {
 		if !strings.Contains(got, line) {
 			t.Errorf("lacks %q:\n%s", line, got)
 		}

@@ -66,7 +66,7 @@ func (d *decoder) prefixes(out *[]netip.Prefix) reader {
 				return
 			}
 			p, err := netip.ParsePrefix(v.AsString())
-			if err != nil || p.Masked() != p || p.Bits() == 0 {
+			if err != nil || p.Masked() != p || p.Bits() == 0 || p.Addr().Is4In6() || p.Addr().IsMulticast() {
 				d.fail(a.Expr.Range(), "Unusable network", "%q is not a network such as 10.1.0.0/16, with no bits behind its length.", v.AsString())
 				continue
 			}
@@ -143,17 +143,25 @@ func (d *decoder) forwardTo(out *netip.AddrPort) reader {
 			return
 		}
 		text := v.AsString()
-		if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
+		if addr, err := netip.ParseAddr(text); err == nil && isHost(addr) {
 			*out = netip.AddrPortFrom(addr.Unmap(), 0)
 			return
 		}
 		to, err := netip.ParseAddrPort(text)
+		if err == nil && !isHost(to.Addr()) {
+			err = errors.New("no host")
+		}
 		if err != nil || to.Addr().Zone() != "" || to.Port() == 0 {
-			d.fail(a.Expr.Range(), "Unusable address", "%q is not ADDRESS or ADDRESS:PORT (IPv6 with a port: \"[ADDRESS]:PORT\").", text)
+			d.fail(a.Expr.Range(), "Unusable address", "%q is not ADDRESS or ADDRESS:PORT of a host (IPv6 with a port: \"[ADDRESS]:PORT\").", text)
 			return
 		}
 		*out = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
 	}
+}
+
+// isHost tells whether an address can be that of another host.
+func isHost(a netip.Addr) bool {
+	return a.Zone() == "" && !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast()
 }
 
 func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

@@ -204,7 +204,7 @@ func (d *decoder) group(b *hclsyntax.Block) {
 			g.Members = append(g.Members, member)
 		}
 	}})
-	if len(g.Members) == 0 && !d.diags.HasErrors() {
+	if len(b.Body.Blocks) == 0 {
 		d.fail(b.DefRange(), "Group without members", "Say which links it consists of: member \"NAME\" { weight = 1 }.")
 	}
 	d.out.Groups = append(d.out.Groups, g)

@@ -151,6 +151,12 @@ func (d *decoder) elements(a *hclsyntax.Attribute) []cty.Value {
 		return []cty.Value{v}
 	}
 	list := flatten(v)
+	for _, e := range list {
+		if e.IsNull() {
+			d.fail(a.Expr.Range(), "No value", "%q has an element without a value. Leave it out instead.", a.Name)
+			return nil
+		}
+	}
 	if len(list) == 0 {
 		d.fail(a.Expr.Range(), "Empty list", "%q is an empty list, which would match nothing. Leave the line out to match everything.", a.Name)
 	}

@@ -30,6 +30,9 @@ func (d *decoder) rule(b *hclsyntax.Block) {
 	}, "via")
 	d.nested(b, nil)
 	d.contradictions(b, m)
+	if a := b.Body.Attributes["otherwise"]; a != nil && r.Otherwise == r.Via {
+		d.fail(a.Expr.Range(), "Contradiction", "otherwise is the same as via, which has no live link then.")
+	}
 	d.out.Rules = append(d.out.Rules, r)
 }
 

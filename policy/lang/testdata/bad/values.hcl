@@ -65,7 +65,7 @@ forward "web" {
   link     = group.g                    # ERROR: "link" cannot be group.g
   protocol = "icmp"                     # ERROR: A forward is for one protocol that has ports
   port     = "80-90"                    # ERROR: A forward of a range of ports is part of the language's design, but does not work
-  to       = "10.1.0.20:x"              # ERROR: is not ADDRESS or ADDRESS:PORT
+  to       = "10.1.0.20:x"              # ERROR: is not ADDRESS or ADDRESS:PORT of a host
 }
 settings {
   mark_mask     = 0x00ff0000            # ERROR: which Tailscale uses
