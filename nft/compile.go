@@ -87,9 +87,7 @@ func (c *compiler) dispatchMaps() {
 		}
 		flows = append(flows, Element{From: host32(l.Mark), Verdict: goTo("on_" + l.Name)})
 		holds = append(holds, Element{From: name, Verdict: jumpTo("hold_" + l.Name)})
-		for _, m := range []uint32{0, l.Mark} {
-			permitted = append(permitted, Element{From: append(ifnameBytes(l.Interface), host32(m)...)})
-		}
+		permitted = append(permitted, Element{From: append(ifnameBytes(l.Interface), host32(l.Mark)...)})
 	}
 	c.table.Sets = append(c.table.Sets,
 		Set{Name: "uplinks", Key: ifname, Elements: uplinks},
@@ -112,10 +110,8 @@ func (c *compiler) localNetworks() {
 			b.AddPrefix(netip.MustParsePrefix(p))
 		}
 		for _, l := range c.plan.Links {
-			if l.Paths[f] != nil {
-				for _, n := range l.Paths[f].Networks {
-					b.AddPrefix(n.Dest)
-				}
+			for _, n := range l.Networks[f] {
+				b.AddPrefix(n.Dest)
 			}
 		}
 		set, _ := b.IPSet()
@@ -244,14 +240,17 @@ func (c *compiler) boundSockets() []Rule {
 	return []Rule{rule(oneOf(oifname, elems), accept).because("the socket is bound to a link")}
 }
 
-// postrouting is the guard of the first invariant: a packet whose flow belongs to one link never leaves by another. Packets
-// without a flow cannot be translated, and would leave with an address of the inside.
+// postrouting is the guard of the first invariant: a packet whose flow belongs to one link never leaves by another. Flows that
+// nobody has numbered yet were routed by the kernel's choice (by = "route", the main table, a bound socket): a new one gets the
+// number of the link that it leaves by, and is held there from then on. What cannot be translated would leave with an address of
+// the inside, and is dropped: packets of no flow, and flows from before enlace that nobody translated.
 func (c *compiler) postrouting() {
 	c.chain("postrouting", &Hook{"filter", "postrouting", mangle},
 		rule(inSet{selector: leaving(c.mask), set: "permitted"}, accept),
 		rule(inSet{selector: oifname, set: "uplinks"}, goTo("guard")),
 	)
 	c.chain("guard", nil,
+		rule(dispatch{selector: marked(true, c.mask), elems: []Element{{From: host32(0), Verdict: goTo("unnumbered")}}}),
 		rule(isNoFlow, ofType{source, unix.RTN_LOCAL}, accept),
 		// Address detection and multicast reports of IPv6 have no source yet (RFC 4862); such packets are never forwarded.
 		rule(isNoFlow, inPrefix{address(source, 1), netip.PrefixFrom(netip.IPv6Unspecified(), 128)}, accept),
@@ -259,10 +258,16 @@ func (c *compiler) postrouting() {
 		rule(isNoFlow, accept),
 		rule(counter{}, drop).because("its flow belongs to another link"),
 	)
+	c.chain("unnumbered", nil,
+		rule(isNew, dispatch{selector: oifname, set: "holds"}),
+		rule(isNew, accept),
+		rule(isTranslated, accept),
+		rule(ofType{source, unix.RTN_LOCAL}, accept),
+		rule(inSet{selector: oifname, set: "translated"}, counter{}, drop).because("of a flow from before enlace, not translated"),
+	)
 }
 
-// translation is done once for a flow. A flow that was routed by the kernel's choice (by = "route", the main table, a bound
-// socket) gets the number of the link it leaves by, and is held there from then on.
+// translation is done once for a flow. Sockets of the router that are bound to another address of the interface keep it.
 func (c *compiler) translation() {
 	if len(c.plan.Forwards) > 0 {
 		var rules []Rule
@@ -278,8 +283,8 @@ func (c *compiler) translation() {
 		c.chain("dstnat", &Hook{"nat", "prerouting", dstnat}, rules...)
 	}
 	c.chain("srcnat", &Hook{"nat", "postrouting", srcnat},
-		rule(dispatch{selector: oifname, set: "holds"}),
-		rule(inSet{selector: oifname, set: "translated"}, masquerade{}),
+		rule(inSet{selector: oifname, set: "translated"}, ofOutput{}, accept),
+		rule(inSet{selector: oifname, set: "translated"}, counter{}, masquerade{}),
 	)
 }
 

@@ -185,6 +185,34 @@ func (m inState) encode(e *encoder) {
 	)
 }
 
+// translated matches flows whose source somebody translates.
+type translated struct{}
+
+// isTranslated is that match; the bit is IPS_SRC_NAT of linux/netfilter/nf_conntrack_common.h.
+var isTranslated translated
+
+func (translated) text() string { return "ct status snat" }
+
+func (translated) encode(e *encoder) {
+	e.add(
+		&expr.Ct{Key: expr.CtKeySTATUS, Register: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: host32(1 << 4), Xor: host32(0)},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: host32(0)},
+	)
+}
+
+// ofOutput matches packets whose source is an address of the interface that they leave by.
+type ofOutput struct{}
+
+func (ofOutput) text() string { return "fib saddr . oif type local" }
+
+func (ofOutput) encode(e *encoder) {
+	e.add(
+		&expr.Fib{Register: 1, FlagSADDR: true, FlagOIF: true, ResultADDRTYPE: true},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: host32(unix.RTN_LOCAL)},
+	)
+}
+
 // ofFamily matches packets of one address family (0: IPv4, 1: IPv6).
 type ofFamily int
 

@@ -60,12 +60,12 @@ func TestDeriveOffice(t *testing.T) {
 	if len(problems) != 0 {
 		t.Errorf("problems: %v", problems)
 	}
-	want := Path{
-		Address: addr("189.1.0.2"), Gateway: addr("189.1.0.1"),
-		Networks: []Route{{Dest: prefix("189.1.0.0/24"), Interface: "eth1", Source: addr("189.1.0.2")}},
+	want := PlannedLink{
+		Paths:    [2]*Path{{Address: addr("189.1.0.2"), Gateway: addr("189.1.0.1")}},
+		Networks: [2][]Route{{{Dest: prefix("189.1.0.0/24"), Interface: "eth1", Source: addr("189.1.0.2")}}},
 	}
 	compare := cmp.Options{cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})}
-	if d := cmp.Diff(want, *plan.Links[0].Paths[V4], compare); d != "" {
+	if d := cmp.Diff(want, PlannedLink{Paths: plan.Links[0].Paths, Networks: plan.Links[0].Networks}, compare); d != "" {
 		t.Errorf("path of virtua (-want +got)\n%s", d)
 	}
 	if plan.Links[1].Mark != 0x02000000 || plan.Links[1].State != Up || plan.Links[1].Paths[V6] != nil {
@@ -130,8 +130,8 @@ func TestPointToPointNeedsNoGateway(t *testing.T) {
 	if path == nil || path.Gateway.IsValid() || path.Address != addr("189.1.0.2") || len(problems) != 0 {
 		t.Fatalf("path %+v, problems %v", path, problems)
 	}
-	if len(path.Networks) == 0 || path.Networks[0].Dest != prefix("10.64.64.1/32") {
-		t.Errorf("networks %v, want the far end first", path.Networks)
+	if networks := plan.Links[0].Networks[V4]; len(networks) == 0 || networks[0].Dest != prefix("10.64.64.1/32") {
+		t.Errorf("networks %v, want the far end first", networks)
 	}
 }
 
@@ -234,7 +234,7 @@ func TestSpecificRoutes(t *testing.T) {
 		Route{Dest: prefix("224.0.0.0/4"), Interface: "eth2"})
 	plan, _ := Derive(p, f)
 	var got []string
-	for _, r := range plan.Links[1].Paths[V4].Networks {
+	for _, r := range plan.Links[1].Networks[V4] {
 		got = append(got, r.Dest.String())
 	}
 	if d := cmp.Diff([]string{"200.252.10.0/26", "200.1.0.0/16"}, got); d != "" {

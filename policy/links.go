@@ -53,7 +53,8 @@ func (d *deriver) observe(l Link, planned *PlannedLink) {
 		return
 	}
 	for _, family := range Families {
-		planned.Paths[family] = d.path(l, i, family)
+		planned.Networks[family] = d.reachable(i, family)
+		planned.Paths[family] = d.path(l, i, family, planned.Networks[family])
 	}
 	for _, family := range Families {
 		// A family without any address may be one that the provider does not have; with an address something is missing.
@@ -69,7 +70,7 @@ func (d *deriver) observe(l Link, planned *PlannedLink) {
 }
 
 // path is the link's way to the internet in one family, or nil.
-func (d *deriver) path(l Link, i Interface, f Family) *Path {
+func (d *deriver) path(l Link, i Interface, f Family, networks []Route) *Path {
 	gateway := l.Gateway[f]
 	if !gateway.IsValid() {
 		gateway = d.defaultGateway(i.Name, f)
@@ -83,8 +84,7 @@ func (d *deriver) path(l Link, i Interface, f Family) *Path {
 		return nil
 	}
 	p := &Path{Address: address.Prefix.Addr(), Gateway: gateway}
-	p.Networks = d.reachable(i, f)
-	if gateway.IsValid() && !gateway.IsLinkLocalUnicast() && !reaches(p.Networks, gateway) {
+	if gateway.IsValid() && !gateway.IsLinkLocalUnicast() && !reaches(networks, gateway) {
 		p.OnLink = true
 	}
 	if p.OnLink && gateway != d.defaultGateway(i.Name, f) { // main does it the same way: then it is meant

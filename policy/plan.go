@@ -46,6 +46,7 @@ type PlannedLink struct {
 	State      State
 	Masquerade bool
 	Paths      [2]*Path     // by Family; nil where the link cannot carry that family
+	Networks   [2][]Route   // what main reaches specifically through the interface, connected networks first; with or without a path
 	Addresses  []netip.Addr // every global address of the interface: what answers from it leaves through this link
 	Index      int          // of the interface, 0 when it is absent
 	Pos        Pos
@@ -53,10 +54,9 @@ type PlannedLink struct {
 
 // Path is a link's way to the internet in one family.
 type Path struct {
-	Address  netip.Addr
-	Gateway  netip.Addr // zero: the interface is point-to-point and needs none
-	OnLink   bool       // the gateway is not in any network of the interface
-	Networks []Route    // what main reaches specifically through the link's interface: connected networks first
+	Address netip.Addr
+	Gateway netip.Addr // zero: the interface is point-to-point and needs none
+	OnLink  bool       // the gateway is not in any network of the interface
 }
 
 // PlannedGroup is a group with its live members.

@@ -67,13 +67,10 @@ func leakStop(table uint32, f policy.Family) Route {
 // linkRoutes are a link's table: what its interface reaches by itself, the default route, and the leak stop.
 func linkRoutes(l policy.PlannedLink, f policy.Family) []Route {
 	p := l.Paths[f]
-	if p == nil {
-		return []Route{leakStop(l.Table, f)}
-	}
 	var out []Route
-	for _, n := range p.Networks {
+	for _, n := range l.Networks[f] {
 		source := n.Source
-		if !source.IsValid() {
+		if !source.IsValid() && p != nil {
 			source = p.Address
 		}
 		out = append(out, Route{
@@ -81,10 +78,12 @@ func linkRoutes(l policy.PlannedLink, f policy.Family) []Route {
 			Hops: []Hop{{Interface: l.Interface, Index: l.Index, Gateway: n.Gateway, Weight: 1}},
 		})
 	}
-	out = append(out, Route{
-		Key: Key{Family: f, Table: l.Table, Dest: f.Default(), Metric: metric(f)}, Source: p.Address,
-		Hops: []Hop{{Interface: l.Interface, Index: l.Index, Gateway: p.Gateway, OnLink: p.OnLink, Weight: 1}},
-	})
+	if p != nil {
+		out = append(out, Route{
+			Key: Key{Family: f, Table: l.Table, Dest: f.Default(), Metric: metric(f)}, Source: p.Address,
+			Hops: []Hop{{Interface: l.Interface, Index: l.Index, Gateway: p.Gateway, OnLink: p.OnLink, Weight: 1}},
+		})
+	}
 	return append(out, leakStop(l.Table, f))
 }
 
