@@ -26,7 +26,7 @@ var foreign = [][]string{
 	{"ip", "route", "add", "172.20.0.0/16", "via", "10.1.0.20", "table", "99", "proto", "static"},
 	{"ip", "route", "add", "172.21.0.0/16", "via", "10.1.0.20"},
 	{"ip", "route", "add", "172.23.0.0/16", "via", "10.1.0.20", "proto", "225"},
-	{"sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/eth0/forwarding; echo 1 > /proc/sys/net/ipv6/conf/eth2/forwarding"},
+	{"sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/eth0/forwarding; echo 0 > /proc/sys/net/ipv4/conf/all/accept_redirects; echo 1 > /proc/sys/net/ipv6/conf/eth2/forwarding"},
 	{"ip", "route", "add", "172.22.0.0/16", "via", "10.1.0.20", "table", "20", "proto", "static"},
 }
 

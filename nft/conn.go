@@ -106,7 +106,12 @@ func (c *Conn) answers(b *batch, sent []netlink.Message, last int) error {
 			if refused == nil {
 				refused = refusal(b, op, first)
 			}
-			if op.Sequence == final || op.Sequence == first {
+			if op.Sequence == first {
+				// The commit itself failed; what else was answered is still under way.
+				_ = c.nl.Close()
+				return errors.Join(refused, c.dial())
+			}
+			if op.Sequence == final {
 				return refused
 			}
 			continue

@@ -16,6 +16,7 @@ import (
 
 // Change is what has to be done to bring the kernel's table to a wanted state.
 type Change struct {
+	New bool // there was no table
 	// Freed are marks that were a link's, and are no link's or another's now: flows that carry them belong to nobody.
 	Freed []uint32
 	lines []func() string
@@ -43,12 +44,10 @@ func Diff(have *Observed, want Table) (*Change, error) {
 }
 
 // Apply makes the change. Nothing is done when the kernel refuses any part of it.
-func (c *Conn) Apply(ch *Change) error {
-	if err := c.commit(ch.main); err != nil {
-		return err
-	}
-	return c.commit(ch.tidy)
-}
+func (c *Conn) Apply(ch *Change) error { return c.commit(ch.main) }
+
+// Tidy removes, after Apply, what nothing refers to any more.
+func (c *Conn) Tidy(ch *Change) error { return c.commit(ch.tidy) }
 
 // Remove takes the table away, if there is one.
 func (c *Conn) Remove() (bool, error) {
@@ -74,6 +73,7 @@ func (d *differ) line(format string, args ...any) {
 
 func (d *differ) diff() {
 	d.freed()
+	d.change.New = !d.have.exists
 	if !d.have.exists || d.misshapen() {
 		d.rebuild()
 	} else {

@@ -49,7 +49,7 @@ func sysctls(p policy.Plan) []Sysctl {
 					set("net/ipv6/conf/"+l.Interface+"/accept_ra", "2")
 				}
 			}
-			set("net/ipv6/conf/all/forwarding", "1")
+			set(ipv6Forwarding, "1")
 		}
 	}
 	return out
@@ -142,11 +142,10 @@ func RestoreSysctls(file string) ([]Sysctl, error) {
 	for name := range before {
 		names = append(names, name)
 	}
-	// Settings of the whole host may change those of interfaces, so they go first.
+	// What changes other settings when it is written goes first.
 	sort.Slice(names, func(i, j int) bool {
-		a, b := global(names[i]), global(names[j])
-		if a != b {
-			return a
+		if a, b := reach(names[i]), reach(names[j]); a != b {
+			return a > b
 		}
 		return names[i] < names[j]
 	})
@@ -178,16 +177,40 @@ func Noted(file string) bool {
 	return err == nil
 }
 
-// global tells whether a setting is one of the whole host, which may change those of interfaces when it is written.
-func global(name string) bool { return strings.Contains(name, "/all/") || name == ipForward }
+// reach says how much else a setting changes when it is written: forwarding that of all interfaces and, for IPv4, whether
+// redirects are accepted (ip-sysctl.rst); a setting of "all" perhaps those of interfaces.
+func reach(name string) int {
+	switch {
+	case name == ipForward || name == ipv6Forwarding:
+		return 2
+	case strings.Contains(name, "/all/"):
+		return 1
+	}
+	return 0
+}
 
-const ipForward = "net/ipv4/ip_forward"
+// Forwarding separates the settings that make the host forward from the others.
+func Forwarding(list []Sysctl) (others, forwarding []Sysctl) {
+	for _, s := range list {
+		if reach(s.Name) == 2 {
+			forwarding = append(forwarding, s)
+		} else {
+			others = append(others, s)
+		}
+	}
+	return others, forwarding
+}
+
+const (
+	ipForward      = "net/ipv4/ip_forward"
+	ipv6Forwarding = "net/ipv6/conf/all/forwarding"
+)
 
 // forwardingBelow are the settings of interfaces that change when forwarding is switched for the whole host.
 func forwardingBelow(change []Sysctl) ([]Sysctl, error) {
 	var names []Sysctl
 	for _, c := range change {
-		family, ok := map[string]string{ipForward: "ipv4", "net/ipv6/conf/all/forwarding": "ipv6"}[c.Name]
+		family, ok := map[string]string{ipForward: "ipv4", ipv6Forwarding: "ipv6"}[c.Name]
 		if !ok {
 			continue
 		}
@@ -195,7 +218,11 @@ func forwardingBelow(change []Sysctl) ([]Sysctl, error) {
 		if err != nil {
 			return nil, fmt.Errorf("rtnl: %w", err)
 		}
-		for _, f := range files {
+		redirects, err := filepath.Glob(filepath.Join(procSys, "net", family, "conf/all/accept_redirects"))
+		if err != nil {
+			return nil, fmt.Errorf("rtnl: %w", err)
+		}
+		for _, f := range append(files, redirects...) {
 			names = append(names, Sysctl{Name: strings.TrimPrefix(f, procSys+"/")})
 		}
 	}

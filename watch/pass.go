@@ -145,33 +145,43 @@ func (k *Kernel) Apply(p policy.Policy) (*Pass, error) {
 	if err != nil || pass.Empty() {
 		return pass, err
 	}
-	if err := k.write(pass); err != nil {
+	if err := k.build(pass); err != nil {
 		return pass, errors.Join(err, k.undo(pass))
 	}
-	return pass, nil
+	return pass, k.finish(pass)
 }
 
-// write makes a change in the order in which no packet meets a gap: what is added to routes and rules, the table, what is
-// removed. Last, flows are released whose mark means another link now, or none.
-func (k *Kernel) write(pass *Pass) error {
-	protocol := pass.Plan.Settings.Protocol
+// The order in which no packet meets a gap: what is added to routes and rules, the table, what is removed. Forwarding is
+// switched on when the table is there, because a packet that is forwarded before leaves untranslated, and its flow would stay so.
+
+// build makes the part of a change that can be undone: it ends with the table, which changes as a whole or not at all.
+func (k *Kernel) build(pass *Pass) error {
 	pass.noted = rtnl.Noted(k.files.Sysctls)
-	if err := k.rt.SetSysctls(pass.routes.SetSysctls, k.files.Sysctls); err != nil {
+	before, _ := rtnl.Forwarding(pass.routes.SetSysctls)
+	if err := k.rt.SetSysctls(before, k.files.Sysctls); err != nil {
 		return err
 	}
-	if err := k.rt.Add(pass.routes, protocol); err != nil {
+	if err := k.rt.Add(pass.routes, pass.Plan.Settings.Protocol); err != nil {
 		return err
 	}
-	if err := k.nft.Apply(pass.table); err != nil {
-		return err
-	}
-	if err := k.rt.Remove(pass.routes, protocol); err != nil {
-		return err
+	return k.nft.Apply(pass.table)
+}
+
+// finish makes the rest. What fails here is left for the next pass: the new state is in force. Last, flows are released whose mark
+// means another link now, or none, and, when the table is new, those that went out untranslated before.
+func (k *Kernel) finish(pass *Pass) error {
+	settings := pass.Plan.Settings
+	_, forwarding := rtnl.Forwarding(pass.routes.SetSysctls)
+	errs := []error{
+		k.rt.SetSysctls(forwarding, k.files.Sysctls),
+		k.rt.Remove(pass.routes, settings.Protocol),
+		k.nft.Tidy(pass.table),
 	}
 	for _, mark := range pass.table.Freed {
-		if err := k.rt.Release(mark, pass.Plan.Settings.MarkMask); err != nil {
-			return err
-		}
+		errs = append(errs, k.rt.Release(mark, settings.MarkMask))
+	}
+	if pass.table.New {
+		errs = append(errs, k.rt.ReleaseUntranslated())
 	}
 	if pass.names != nil {
 		k.rt.Writes++
@@ -180,11 +190,10 @@ func (k *Kernel) write(pass *Pass) error {
 			pass.Problems = append(pass.Problems, policy.Problem{Code: policy.NamesUnwritten, Subject: "table names", Text: err.Error()})
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
-// undo puts routes, rules and sysctls back to what they were before a pass that failed. The table needs nothing: it changes
-// as a whole or not at all.
+// undo puts routes, rules and sysctls back to what they were before a pass whose table was refused.
 func (k *Kernel) undo(pass *Pass) error {
 	protocol := pass.Plan.Settings.Protocol
 	_, now, err := k.rt.Observe(protocol)
@@ -215,23 +224,27 @@ func (k *Kernel) Down(s policy.Settings) ([]string, error) {
 		return nil, err
 	}
 	change := rtnl.Diff(have, rtnl.State{})
-	lines := change.Lines()
-	// First the table: a packet that is marked no longer needs the rules, one that still is does.
-	removed, err := k.nft.Remove()
-	if err != nil {
-		return nil, err
-	}
-	if removed {
-		lines = append([]string{"- table inet " + nft.TableName}, lines...)
-	}
-	if err := k.rt.Remove(change, s.Protocol); err != nil {
-		return lines, err
-	}
+	var lines []string
+	// Forwarding first: without the table packets would leave untranslated. Then the table: a packet that is not marked any more
+	// does not need the rules.
 	restored, err := rtnl.RestoreSysctls(k.files.Sysctls)
 	for _, r := range restored {
 		lines = append(lines, fmt.Sprintf("- sysctl %s = %s again", r.Name, r.Value))
 	}
-	return lines, errors.Join(err, rtnl.RemoveNames(k.files.Names))
+	if err != nil {
+		return lines, err
+	}
+	removed, err := k.nft.Remove()
+	if err != nil {
+		return lines, err
+	}
+	if removed {
+		lines = append(lines, "- table inet "+nft.TableName)
+	}
+	if err := k.rt.Remove(change, s.Protocol); err != nil {
+		return lines, err
+	}
+	return append(lines, change.Lines()...), rtnl.RemoveNames(k.files.Names)
 }
 
 // hold makes sure that nobody else changes the kernel for enlace at the same time. It waits for its turn.

@@ -188,6 +188,18 @@ func (s *Stream) Await(n int) {
 	}
 }
 
+// AwaitSent waits until n packets have been sent, answered or not.
+func (s *Stream) AwaitSent(n int) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		enough := s.sent >= n
+		s.mu.Unlock()
+		if enough {
+			return
+		}
+	}
+}
+
 // Stop ends the stream and says what became of it. It waits for answers that are still on their way.
 func (s *Stream) Stop() Result {
 	close(s.stop)
