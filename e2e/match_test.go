@@ -194,3 +194,57 @@ func TestAddressDetectionPasses(t *testing.T) {
 		}
 	}
 }
+
+// TestGuard: another program's ip rule leads a flow to the wrong link. Its packets are dropped and counted, and the flow goes on when
+// the rule is gone.
+func TestGuard(t *testing.T) {
+	r := newRouter(t)
+	need(t, "nft")
+	need(t, "ip")
+	r.apply(links, `default { via = link.virtua }`)
+	s, err := r.StreamUDP(r.LAN, lab.Flow{From: lab.Host(50, false), To: server(1, 443, false)}, 200)
+	must(t, err)
+	s.Await(10)
+	r.lines("ip", "rule", "add", "priority", "500", "from", "10.1.0.50", "lookup", "30")
+	s.AwaitSent(60)
+	guard := strings.Join(r.lines("nft", "list", "chain", "inet", "enlace", "guard"), "\n")
+	r.lines("ip", "rule", "del", "priority", "500")
+	s.Await(10)
+	got := s.Stop()
+	if !strings.Contains(guard, `drop comment "its flow belongs to another link"`) || strings.Contains(guard, `counter packets 0 bytes 0 drop comment "its flow belongs`) {
+		t.Errorf("the guard dropped nothing:\n%s", guard)
+	}
+	if len(got.Links) != 1 || got.Links["virtua"] < 20 {
+		t.Errorf("%v answered through %v, want virtua alone, before and after", got.Sent-got.Lost, got.Links)
+	}
+}
+
+// TestSecondAddress: a socket of the router that is bound to another address of a link keeps it.
+func TestSecondAddress(t *testing.T) {
+	r := newRouter(t)
+	second := netip.MustParsePrefix("200.252.10.77/24")
+	must(t, r.Router.AddAddress("eth2", second))
+	r.apply(links, `default { via = link.virtua }`)
+	seen, err := r.Router.Ask(lab.Flow{Network: "tcp", From: second.Addr(), To: server(1, 443, false)})
+	if err != nil || seen != second.Addr() {
+		t.Errorf("seen as %v, %v; want %s", seen, err, second.Addr())
+	}
+}
+
+// TestModemOfIncompleteLink: what is connected to a link is asked through it, also while the link has no gateway.
+func TestModemOfIncompleteLink(t *testing.T) {
+	r := newRouter(t)
+	must(t, r.ServeIn(r.ISP("embratel").Namespace, 8080))
+	out, status := r.enlace("apply", r.write(`
+lan "office" { interface = "eth0" }
+link "virtua" { interface = "eth1" }
+link "embratel" { interface = "eth2" }
+default { via = link.virtua }`))
+	if status != 0 || !strings.Contains(out, "no-gateway") {
+		t.Fatalf("exit %d\n%s", status, out)
+	}
+	modem := netip.AddrPortFrom(r.ISP("embratel").Gateway(false), 8080)
+	if got := r.ask(r.LAN, lab.Flow{Network: "tcp", From: lab.Host(50, false), To: modem}); got != "embratel" {
+		t.Errorf("the modem was asked through %s, want embratel", got)
+	}
+}

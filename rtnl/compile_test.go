@@ -118,8 +118,19 @@ func TestSettings(t *testing.T) {
 		return fmt.Sprint(Compile(office(t, 2, func(p *policy.Policy, _ *policy.Facts) { change(&p.Settings) })).Sysctls)
 	}
 	all := names(func(*policy.Settings) {})
-	if !strings.Contains(all, "ip_forward 1") || !strings.Contains(all, "rp_filter 0") || !strings.Contains(all, "accept_local 1") {
-		t.Errorf("sysctls %s", all)
+	for _, want := range []string{"ip_forward 1", "wan0/rp_filter 0", "accept_local 1", "ignore_routes_with_linkdown 1", "fib_multipath_hash_policy 1"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("sysctls lack %q: %s", want, all)
+		}
+	}
+	six := sysctlsOf(office(t, 2, func(p *policy.Policy, f *policy.Facts) {
+		p.Links[0].Gateway[policy.V6] = netip.MustParseAddr("2001:db8::1")
+		f.Interfaces[1].Addresses = append(f.Interfaces[1].Addresses, policy.Address{Prefix: netip.MustParsePrefix("2001:db8::2/64")})
+	}))
+	for _, want := range []string{"wan0/accept_ra 2", "ipv6/conf/all/forwarding 1", "ipv6/conf/all/ignore_routes_with_linkdown 1", "ipv6/fib_multipath_hash_policy 1"} {
+		if !strings.Contains(six, want) {
+			t.Errorf("sysctls lack %q: %s", want, six)
+		}
 	}
 	if got := names(func(s *policy.Settings) { s.Forwarding = false }); strings.Contains(got, "forward") {
 		t.Errorf("with forwarding = false: %s", got)
@@ -128,6 +139,8 @@ func TestSettings(t *testing.T) {
 		t.Errorf("with rp_filter = false: %s", got)
 	}
 }
+
+func sysctlsOf(p policy.Plan) string { return fmt.Sprint(Compile(p).Sysctls) }
 
 // TestDiff: only what differs is written, and additions come before removals.
 func TestDiff(t *testing.T) {
