@@ -4,8 +4,6 @@ package e2e
 
 import (
 	"bufio"
-	"enlace/policy/lang"
-	"enlace/watch"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +13,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"enlace/policy/lang"
+	"enlace/watch"
 )
 
 // An applier is a process on a router that applies a policy on demand and tells how long it took: what a running daemon

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"enlace/e2e/lab"
 	"fmt"
 	"net/netip"
 	"os"
@@ -13,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"enlace/e2e/lab"
 )
 
 // BenchmarkApply brings an untouched router to the policy of n links: within a process, with a process for it, and as the

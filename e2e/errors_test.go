@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"enlace/e2e/lab"
 	"os"
 	"os/exec"
 	"strings"
@@ -11,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"enlace/e2e/lab"
 )
 
 // TestClearMessages: what goes wrong is told in words, and nothing is half done.

@@ -3,9 +3,10 @@
 package e2e
 
 import (
-	"enlace/e2e/lab"
 	"fmt"
 	"testing"
+
+	"enlace/e2e/lab"
 )
 
 // TestFirstApply: flows that are under way when enlace is applied for the first time are translated from then on, and none of their

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"enlace/e2e/lab"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,6 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"enlace/e2e/lab"
 )
 
 // short is how long a client waits that should get no answer.

@@ -4,12 +4,13 @@
 package e2e
 
 import (
-	"enlace/e2e/lab"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"enlace/e2e/lab"
 )
 
 // binaryVariable names the program under test. It is built before a user namespace is entered, where nothing can be downloaded.

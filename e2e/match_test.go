@@ -3,12 +3,13 @@
 package e2e
 
 import (
-	"enlace/e2e/lab"
 	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
+
+	"enlace/e2e/lab"
 )
 
 // TestMatches: every match of the language takes the flows that it should, and no others, in both families. Flows that the rule

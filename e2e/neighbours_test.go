@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"enlace/e2e/lab"
 	"errors"
 	"os"
 	"path/filepath"
@@ -12,6 +11,8 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"enlace/e2e/lab"
 )
 
 // foreign is what other programs left on the router: a table, rules, routes, and a route in a table that is ours.

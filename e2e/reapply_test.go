@@ -3,12 +3,13 @@
 package e2e
 
 import (
-	"enlace/e2e/lab"
 	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"enlace/e2e/lab"
 )
 
 // TestPain13_ReapplyUnderTraffic changes weights, pins and forwards 300 times while flows go on: none of their packets is lost

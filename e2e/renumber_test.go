@@ -3,9 +3,10 @@
 package e2e
 
 import (
-	"enlace/e2e/lab"
 	"net/netip"
 	"testing"
+
+	"enlace/e2e/lab"
 )
 
 const alone = `

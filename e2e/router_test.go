@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"enlace/e2e/lab"
 	"errors"
 	"net/netip"
 	"os"
@@ -11,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"enlace/e2e/lab"
 )
 
 // router is an office whose router is driven by the program under test.

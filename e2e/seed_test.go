@@ -3,12 +3,13 @@
 package e2e
 
 import (
-	"enlace/e2e/lab"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"enlace/e2e/lab"
 )
 
 // Every line of the seed's two scripts has a test here, on real packets.

@@ -3,11 +3,12 @@
 package e2e
 
 import (
-	"enlace/e2e/lab"
 	"fmt"
 	"math"
 	"strings"
 	"testing"
+
+	"enlace/e2e/lab"
 )
 
 // TestPain20_Shares measures how far 3,000 new connections are from the weights, in points.

@@ -3,13 +3,14 @@
 package nft
 
 import (
-	"enlace/policy"
 	"fmt"
 	"net/netip"
 	"strings"
 
 	"go4.org/netipx"
 	"golang.org/x/sys/unix"
+
+	"enlace/policy"
 )
 
 // Compile turns a plan into the table. The same plan always gives the same table.

@@ -4,8 +4,6 @@ package nft
 
 import (
 	"bytes"
-	"enlace/policy"
-	"enlace/policy/lang"
 	"flag"
 	"net/netip"
 	"os"
@@ -13,6 +11,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"enlace/policy"
+	"enlace/policy/lang"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")

@@ -4,11 +4,12 @@ package nft
 
 import (
 	"bytes"
-	"enlace/policy"
 	"fmt"
 	"sort"
 
 	"go4.org/netipx"
+
+	"enlace/policy"
 )
 
 // policyRules are the policy's rules for flows from inside, or for the router's own.

@@ -3,10 +3,11 @@
 package nft
 
 import (
-	"enlace/policy"
 	"fmt"
 	"net/netip"
 	"testing"
+
+	"enlace/policy"
 )
 
 // manyLinks is a plan with n links, each with a pinned network and a forward.

@@ -3,10 +3,11 @@
 package rtnl
 
 import (
-	"enlace/policy"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"enlace/policy"
 )
 
 // Where our ip rules stand, counted from settings.rule_priority. Rules of one kind exclude each other, so they share a

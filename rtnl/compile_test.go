@@ -3,7 +3,6 @@
 package rtnl
 
 import (
-	"enlace/policy"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -11,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"enlace/policy"
 )
 
 // office is the plan of the seed's office, for n links.

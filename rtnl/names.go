@@ -4,12 +4,13 @@ package rtnl
 
 import (
 	"bytes"
-	"enlace/policy"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"enlace/policy"
 )
 
 // TableNames is the content of a file for /etc/iproute2/rt_tables.d, by which `ip route show table virtua` works.

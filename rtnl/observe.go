@@ -3,7 +3,6 @@
 package rtnl
 
 import (
-	"enlace/policy"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -12,6 +11,8 @@ import (
 	"github.com/jsimonetti/rtnetlink/v2"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"enlace/policy"
 )
 
 // State is what the kernel holds, or should hold, of ours.

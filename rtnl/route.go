@@ -3,7 +3,6 @@
 package rtnl
 
 import (
-	"enlace/policy"
 	"fmt"
 	"net"
 	"net/netip"
@@ -12,6 +11,8 @@ import (
 
 	"github.com/jsimonetti/rtnetlink/v2"
 	"golang.org/x/sys/unix"
+
+	"enlace/policy"
 )
 
 // Route is a route in one of our tables.

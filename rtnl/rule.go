@@ -7,7 +7,6 @@ package rtnl
 
 import (
 	"encoding/binary"
-	"enlace/policy"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -15,6 +14,8 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"enlace/policy"
 )
 
 // Rule is an ip rule, as far as enlace makes them. Values are comparable.

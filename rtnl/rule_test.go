@@ -3,12 +3,13 @@
 package rtnl
 
 import (
-	"enlace/policy"
 	"net/netip"
 	"testing"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"enlace/policy"
 )
 
 var someRules = []Rule{

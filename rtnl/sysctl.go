@@ -4,7 +4,6 @@ package rtnl
 
 import (
 	"encoding/json"
-	"enlace/policy"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +11,10 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"enlace/policy"
 )
 
 // Sysctl is a setting of the kernel; Name is its path below /proc/sys.
@@ -81,14 +84,13 @@ const procSys = "/proc/sys"
 func ReadSysctls(wanted []Sysctl) ([]Sysctl, error) {
 	var out []Sysctl
 	for _, s := range wanted {
-		b, err := os.ReadFile(filepath.Join(procSys, s.Name))
+		value, err := readSysctl(s.Name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("rtnl: read sysctl: %w", err)
+			return nil, fmt.Errorf("rtnl: read sysctl %s: %w", s.Name, err)
 		}
-		value := strings.TrimSpace(string(b))
 		if filepath.Base(s.Name) == "accept_ra" && value == "0" {
 			continue
 		}
@@ -97,9 +99,25 @@ func ReadSysctls(wanted []Sysctl) ([]Sysctl, error) {
 	return out, nil
 }
 
-// SetSysctls writes settings after noting in the file what they were, so that RestoreSysctls can put them back. The note of
-// the first change stays.
-func (c *Conn) SetSysctls(change []Sysctl, file string) error {
+// readSysctl reads one value. It does without os.ReadFile, which asks for the file's size and offers it to the poller: with many
+// interfaces that is most of a pass.
+func readSysctl(name string) (string, error) {
+	fd, err := unix.Open(procSys+"/"+name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var b [64]byte
+	n, err := unix.Read(fd, b[:])
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimSpace(string(b[:n])), nil
+}
+
+// NoteSysctls notes in a file what settings are that are about to change, so that RestoreSysctls can put them back. What was noted
+// first stays.
+func NoteSysctls(change []Sysctl, file string) error {
 	if len(change) == 0 {
 		return nil
 	}
@@ -120,9 +138,11 @@ func (c *Conn) SetSysctls(change []Sysctl, file string) error {
 			before[s.Name] = s.Value
 		}
 	}
-	if err := note(file, before); err != nil {
-		return err
-	}
+	return note(file, before)
+}
+
+// SetSysctls writes settings.
+func (c *Conn) SetSysctls(change []Sysctl) error {
 	for _, s := range change {
 		if err := writeSysctl(s); err != nil {
 			return err
@@ -206,7 +226,8 @@ const (
 	ipv6Forwarding = "net/ipv6/conf/all/forwarding"
 )
 
-// forwardingBelow are the settings of interfaces that change when forwarding is switched for the whole host.
+// forwardingBelow are the settings that change when forwarding is switched for the whole host: that of every interface, and
+// whether redirects are accepted.
 func forwardingBelow(change []Sysctl) ([]Sysctl, error) {
 	var names []Sysctl
 	for _, c := range change {
@@ -214,17 +235,15 @@ func forwardingBelow(change []Sysctl) ([]Sysctl, error) {
 		if !ok {
 			continue
 		}
-		files, err := filepath.Glob(filepath.Join(procSys, "net", family, "conf/*/forwarding"))
+		conf := "net/" + family + "/conf"
+		interfaces, err := os.ReadDir(filepath.Join(procSys, conf))
 		if err != nil {
-			return nil, fmt.Errorf("rtnl: %w", err)
+			return nil, fmt.Errorf("rtnl: read sysctl: %w", err)
 		}
-		redirects, err := filepath.Glob(filepath.Join(procSys, "net", family, "conf/all/accept_redirects"))
-		if err != nil {
-			return nil, fmt.Errorf("rtnl: %w", err)
+		for _, i := range interfaces {
+			names = append(names, Sysctl{Name: conf + "/" + i.Name() + "/forwarding"})
 		}
-		for _, f := range append(files, redirects...) {
-			names = append(names, Sysctl{Name: strings.TrimPrefix(f, procSys+"/")})
-		}
+		names = append(names, Sysctl{Name: conf + "/all/accept_redirects"})
 	}
 	return ReadSysctls(names)
 }

@@ -5,15 +5,16 @@
 package watch
 
 import (
-	"enlace/nft"
-	"enlace/policy"
-	"enlace/rtnl"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"enlace/nft"
+	"enlace/policy"
+	"enlace/rtnl"
 )
 
 // Kernel is what enlace reads and writes: routes and rules, the table, and two files.
@@ -157,8 +158,11 @@ func (k *Kernel) Apply(p policy.Policy) (*Pass, error) {
 // build makes the part of a change that can be undone: it ends with the table, which changes as a whole or not at all.
 func (k *Kernel) build(pass *Pass) error {
 	pass.noted = rtnl.Noted(k.files.Sysctls)
+	if err := rtnl.NoteSysctls(pass.routes.SetSysctls, k.files.Sysctls); err != nil {
+		return err
+	}
 	before, _ := rtnl.Forwarding(pass.routes.SetSysctls)
-	if err := k.rt.SetSysctls(before, k.files.Sysctls); err != nil {
+	if err := k.rt.SetSysctls(before); err != nil {
 		return err
 	}
 	if err := k.rt.Add(pass.routes, pass.Plan.Settings.Protocol); err != nil {
@@ -173,7 +177,7 @@ func (k *Kernel) finish(pass *Pass) error {
 	settings := pass.Plan.Settings
 	_, forwarding := rtnl.Forwarding(pass.routes.SetSysctls)
 	errs := []error{
-		k.rt.SetSysctls(forwarding, k.files.Sysctls),
+		k.rt.SetSysctls(forwarding),
 		k.rt.Remove(pass.routes, settings.Protocol),
 		k.nft.Tidy(pass.table),
 	}
@@ -204,7 +208,7 @@ func (k *Kernel) undo(pass *Pass) error {
 		return fmt.Errorf("undo: %w", err)
 	}
 	back := rtnl.Diff(now, pass.before)
-	err = errors.Join(k.rt.Add(back, protocol), k.rt.Remove(back, protocol), k.rt.SetSysctls(back.SetSysctls, k.files.Sysctls))
+	err = errors.Join(k.rt.Add(back, protocol), k.rt.Remove(back, protocol), k.rt.SetSysctls(back.SetSysctls))
 	if !pass.noted {
 		err = errors.Join(err, rtnl.ForgetSysctls(k.files.Sysctls))
 	}

@@ -4,16 +4,17 @@ package main
 
 import (
 	"encoding/json"
-	"enlace/nft"
-	"enlace/policy"
-	"enlace/policy/lang"
-	"enlace/rtnl"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"enlace/nft"
+	"enlace/policy"
+	"enlace/policy/lang"
+	"enlace/rtnl"
 )
 
 func checkCommand() *cobra.Command {

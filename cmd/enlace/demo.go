@@ -4,10 +4,6 @@ package main
 
 import (
 	_ "embed"
-	"enlace/e2e/lab"
-	"enlace/policy"
-	"enlace/policy/lang"
-	"enlace/watch"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +13,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"enlace/e2e/lab"
+	"enlace/policy"
+	"enlace/policy/lang"
+	"enlace/watch"
 )
 
 //go:embed demo.hcl

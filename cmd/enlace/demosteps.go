@@ -3,9 +3,10 @@
 package main
 
 import (
+	"net/netip"
+
 	"enlace/e2e/lab"
 	"enlace/policy"
-	"net/netip"
 )
 
 // forward lets clients of the internet ask the web server inside, while that server's own flows are balanced.

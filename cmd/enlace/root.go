@@ -3,9 +3,6 @@
 package main
 
 import (
-	"enlace/policy"
-	"enlace/policy/lang"
-	"enlace/watch"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+
+	"enlace/policy"
+	"enlace/policy/lang"
+	"enlace/watch"
 )
 
 // version is set when a release is built: -ldflags "-X main.version=1.2.3".

@@ -3,7 +3,6 @@
 package lang
 
 import (
-	"enlace/policy"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -12,6 +11,8 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 	"go4.org/netipx"
+
+	"enlace/policy"
 )
 
 // addressOf is the address in a value.

@@ -3,13 +3,14 @@
 package lang
 
 import (
-	"enlace/policy"
 	"path/filepath"
 	"regexp"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
+
+	"enlace/policy"
 )
 
 // labelled are the blocks with a name, and how they are read.

@@ -3,7 +3,6 @@
 package lang
 
 import (
-	"enlace/policy"
 	"fmt"
 	"path/filepath"
 	"sort"
@@ -12,6 +11,8 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
+
+	"enlace/policy"
 )
 
 // decoder turns HCL blocks into a policy. It goes on after a mistake, so that all of them are told at once.

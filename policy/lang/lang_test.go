@@ -4,7 +4,6 @@ package lang
 
 import (
 	"bytes"
-	"enlace/policy"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/hcl/v2"
+
+	"enlace/policy"
 )
 
 // TestBad reads policies with mistakes. What has to be said of a line stands on that line, behind # ERROR: or # WARNING:, several

@@ -6,7 +6,6 @@ package lang
 
 import (
 	"bytes"
-	"enlace/policy"
 	"fmt"
 	"io"
 	"os"
@@ -17,6 +16,8 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"enlace/policy"
 )
 
 // Report holds the diagnostics of a policy, sorted by place, and the sources that they quote.

@@ -4,7 +4,6 @@ package lang
 
 import (
 	"context"
-	"enlace/policy"
 	"fmt"
 	"net"
 	"net/netip"
@@ -13,6 +12,8 @@ import (
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
+
+	"enlace/policy"
 )
 
 // protocolNumbers are the protocols that a policy may call by name (IANA's registry of protocol numbers).

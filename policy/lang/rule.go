@@ -3,13 +3,14 @@
 package lang
 
 import (
-	"enlace/policy"
 	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
+
+	"enlace/policy"
 )
 
 func (d *decoder) rule(b *hclsyntax.Block) {

@@ -3,10 +3,11 @@
 package lang
 
 import (
-	"enlace/policy"
 	"slices"
 
 	"go4.org/netipx"
+
+	"enlace/policy"
 )
 
 // shadowed warns of rules that an earlier rule leaves nothing to match. A LAN without networks of its own counts only as

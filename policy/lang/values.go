@@ -3,7 +3,6 @@
 package lang
 
 import (
-	"enlace/policy"
 	"fmt"
 	"math/bits"
 	"net/netip"
@@ -12,6 +11,8 @@ import (
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
+
+	"enlace/policy"
 )
 
 // reader reads one attribute into the place that it was made for.
