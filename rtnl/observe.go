@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sort"
 
 	"github.com/jsimonetti/rtnetlink/v2"
@@ -36,20 +37,8 @@ func (c *Conn) Observe(protocol uint8) (policy.Facts, State, error) {
 	return f, s, nil
 }
 
-// again repeats a dump that was interrupted by a change.
-func again[T any](dump func() ([]T, error)) ([]T, error) {
-	var out []T
-	var err error
-	for range 5 {
-		if out, err = dump(); !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	return out, err
-}
-
 func (c *Conn) interfaces(f *policy.Facts) (map[int]string, error) {
-	links, err := again(c.rt.Link.List)
+	links, err := c.rt.Link.List()
 	if err != nil {
 		return nil, fmt.Errorf("rtnl: list interfaces: %w", err)
 	}
@@ -70,7 +59,7 @@ func (c *Conn) interfaces(f *policy.Facts) (map[int]string, error) {
 }
 
 func (c *Conn) addresses(f *policy.Facts) error {
-	list, err := again(c.rt.Address.List)
+	list, err := c.rt.Address.List()
 	if err != nil {
 		return fmt.Errorf("rtnl: list addresses: %w", err)
 	}
@@ -140,7 +129,7 @@ func kernelTable(table uint32) bool {
 
 // dumpRoutes lists routes; a table that does not exist has none.
 func (c *Conn) dumpRoutes(filter *rtnetlink.RouteMessage) ([]rtnetlink.RouteMessage, error) {
-	list, err := again(func() ([]rtnetlink.RouteMessage, error) { return c.rt.Route.ListMatch(filter) })
+	list, err := c.rt.Route.ListMatch(filter)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EAFNOSUPPORT) {
 		return nil, nil
 	}
@@ -163,11 +152,7 @@ func mainRoutes(m rtnetlink.RouteMessage, names map[int]string) []policy.Route {
 // readRules lists ip rules: ours, and the marks that rules of other programs look at.
 func (c *Conn) readRules(f *policy.Facts, s *State, protocol uint8) error {
 	for _, family := range families {
-		head := make([]byte, fibRuleHeader)
-		head[0] = family
-		msgs, err := again(func() ([]netlink.Message, error) {
-			return c.rules.Execute(netlink.Message{Header: netlink.Header{Type: unix.RTM_GETRULE, Flags: netlink.Request | netlink.Dump}, Data: head})
-		})
+		msgs, err := c.dumpRules(family)
 		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
 			continue
 		}
@@ -187,4 +172,20 @@ func (c *Conn) readRules(f *policy.Facts, s *State, protocol uint8) error {
 		}
 	}
 	return nil
+}
+
+// dumpRules lists the rules of a family, again while they change meanwhile: an interrupted list lacks rules that are there. The
+// lists of the other objects come from a library that does not tell.
+func (c *Conn) dumpRules(family uint8) (msgs []netlink.Message, err error) {
+	head := make([]byte, fibRuleHeader)
+	head[0] = family
+	request := netlink.Message{Header: netlink.Header{Type: unix.RTM_GETRULE, Flags: netlink.Request | netlink.Dump}, Data: head}
+	for range 5 {
+		msgs, err = c.rules.Execute(request)
+		interrupted := slices.ContainsFunc(msgs, func(m netlink.Message) bool { return m.Header.Flags&netlink.DumpInterrupted != 0 })
+		if err != nil || !interrupted {
+			break
+		}
+	}
+	return msgs, err
 }
