@@ -100,7 +100,7 @@ func (b *batch) delChain(name string) {
 }
 
 // addRule adds a rule before the rule with the given handle, or at the end when it is 0.
-func (b *batch) addRule(chain string, r Rule, text string, before uint64) {
+func (b *batch) addRule(chain string, r Rule, id string, before uint64) {
 	e := encoder{batch: b}
 	for _, s := range r.Statements {
 		s.encode(&e)
@@ -109,19 +109,19 @@ func (b *batch) addRule(chain string, r Rule, text string, before uint64) {
 	if before == 0 {
 		flags |= netlink.Append
 	}
-	b.add(unix.NFT_MSG_NEWRULE, flags, named("rule in "+chain+":", text), func() {
+	b.add(unix.NFT_MSG_NEWRULE, flags, func() string { return "rule in " + chain + ": " + r.text() }, func() {
 		b.str(unix.NFTA_RULE_TABLE, TableName)
 		b.str(unix.NFTA_RULE_CHAIN, chain)
 		b.nest(unix.NFTA_RULE_EXPRESSIONS, func() {
 			for _, x := range e.exprs {
 				data, err := expr.Marshal(unix.NFPROTO_INET, x)
 				if err != nil {
-					b.failed = errors.Join(b.failed, fmt.Errorf("nft: encode %s: %w", text, err))
+					b.failed = errors.Join(b.failed, fmt.Errorf("nft: encode %s: %w", r.text(), err))
 				}
 				b.raw(unix.NLA_F_NESTED|unix.NFTA_LIST_ELEM, data)
 			}
 		})
-		b.raw(unix.NFTA_RULE_USERDATA, ruleData(r.Comment, text))
+		b.raw(unix.NFTA_RULE_USERDATA, ruleData(r.Comment, id))
 		if before != 0 {
 			b.u64(unix.NFTA_RULE_POSITION, before)
 		}
@@ -143,12 +143,12 @@ const dataHash userdata.Type = 0xe1
 // longestComment is what nft accepts (NFTNL_UDATA_COMMENT_MAXLEN, with the final NUL).
 const longestComment = 127
 
-func ruleData(comment, text string) []byte {
+func ruleData(comment, id string) []byte {
 	var data []byte
 	if comment != "" {
 		data = userdata.AppendString(data, userdata.TypeComment, comment)
 	}
-	return userdata.Append(data, dataHash, binary.BigEndian.AppendUint64(nil, hashOf(text)))
+	return userdata.Append(data, dataHash, binary.BigEndian.AppendUint64(nil, hashOf(id)))
 }
 
 // hashIn is the hash in a rule's user data, 0 when it has none: such a rule is not of our making.

@@ -66,21 +66,32 @@ func (b *batch) declareSet(s Set, name string, id, flags uint32) {
 			b.u32(unix.NFTA_SET_DATA_TYPE, unix.NFT_DATA_VERDICT)
 			b.u32(unix.NFTA_SET_DATA_LEN, 0)
 		}
-		if flags&unix.NFT_SET_CONSTANT != 0 {
-			b.nest(unix.NFTA_SET_DESC, func() {
-				b.u32(unix.NFTA_SET_DESC_SIZE, uint32(len(s.Elements)))
-			})
-		}
-		if s.Key.fields != nil {
-			b.nest(unix.NFTA_SET_DESC, func() {
-				b.nest(nftables.NFTA_SET_DESC_CONCAT, func() {
-					for _, size := range s.Key.fields {
-						b.nest(unix.NFTA_LIST_ELEM, func() { b.u32(fieldLength, size) })
-					}
-				})
-			})
-		}
+		b.describe(s, flags)
 		b.raw(unix.NFTA_SET_USERDATA, userdata.AppendUint32(nil, userdata.NFTNL_UDATA_SET_KEYBYTEORDER, order))
+	})
+}
+
+// describe says what helps the kernel to choose how it stores a set.
+func (b *batch) describe(s Set, flags uint32) {
+	size := s.Size
+	if flags&unix.NFT_SET_CONSTANT != 0 {
+		size = len(s.Elements)
+	}
+	if size == 0 && s.Key.fields == nil {
+		return
+	}
+	b.nest(unix.NFTA_SET_DESC, func() {
+		if size != 0 {
+			b.u32(unix.NFTA_SET_DESC_SIZE, uint32(size))
+		}
+		if s.Key.fields == nil {
+			return
+		}
+		b.nest(nftables.NFTA_SET_DESC_CONCAT, func() {
+			for _, size := range s.Key.fields {
+				b.nest(unix.NFTA_LIST_ELEM, func() { b.u32(fieldLength, size) })
+			}
+		})
 	})
 }
 

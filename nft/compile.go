@@ -76,6 +76,10 @@ func (r Rule) because(format string, args ...any) Rule {
 // flowsMap leads packets of known flows to the chain of their link, by the flow's mark.
 const flowsMap = "flows"
 
+// mostLinks is how many elements a map of links may have in a transaction that replaces all of them. A map of known size is a table
+// of fixed size to the kernel, which is faster than one that grows (net/netfilter/nft_set_hash.c).
+const mostLinks = 512
+
 // dispatchMaps lead packets to the chains of a link: by the interface they come from or leave by, and by the mark of their
 // flow. They have names so that a link that comes or goes changes an element, and no rule.
 func (c *compiler) dispatchMaps() {
@@ -94,7 +98,7 @@ func (c *compiler) dispatchMaps() {
 		Set{Name: "uplinks", Key: ifname, Elements: uplinks},
 		Set{Name: "translated", Key: ifname, Elements: translated},
 		Set{Name: "permitted", Key: ifnameAndMark, Elements: permitted},
-		Set{Name: flowsMap, Key: mark, Map: true, Elements: flows},
+		Set{Name: flowsMap, Key: mark, Map: true, Size: mostLinks, Elements: flows},
 		Set{Name: "holds", Key: ifname, Map: true, Elements: holds},
 	)
 }
@@ -136,20 +140,69 @@ func rangeElements(ranges []netipx.IPRange) []Element {
 // prerouting decides for packets that come in. One of a known flow takes one look-up of its flow's mark, and is done.
 // A packet from a link never gets a mark: it is for the router or for the inside, where main knows the way.
 // Only the first packet of a flow from inside goes on to the rules.
+//
+// Interfaces are matched by number first, because that is much cheaper than by name (BenchmarkPacketCost), and then by name: an
+// interface that was made anew since has another number.
 func (c *compiler) prerouting() {
-	c.chain("prerouting", &Hook{"filter", "prerouting", mangle},
+	var rules []Rule
+	known := dispatch{selector: marked(true, c.mask), set: flowsMap}
+	if inside := c.insideNumbers(); len(inside) > 0 {
+		rules = append(rules, rule(oneOf(iif, inside), known))
+	}
+	if links := c.linkNumbers(Verdict{}); len(links) > 0 {
+		rules = append(rules, rule(oneOf(iif, links), goTo("arriving")))
+	}
+	c.chain("prerouting", &Hook{"filter", "prerouting", mangle}, append(rules,
 		rule(inSet{selector: iifname, set: "uplinks"}, goTo("arriving")),
-		rule(dispatch{selector: marked(true, c.mask), set: flowsMap}),
+		rule(known),
 		rule(isNew, goTo("choose")),
-	)
+	)...)
 	c.arriving()
-	// Would main send it to a link, or nowhere? Then it is ours to route. Networks inside, VPNs and containers are not.
+	c.choose()
+	c.chain("rules", nil, append(c.policyRules(false), c.defaultRules()...)...)
+}
+
+// insideNumbers are the interfaces of the lan blocks that are there.
+func (c *compiler) insideNumbers() []Element {
+	var out []Element
+	for _, d := range c.plan.Inside {
+		if d.Index != 0 {
+			out = append(out, numbered(d.Name, d.Index))
+		}
+	}
+	return out
+}
+
+// linkNumbers are the interfaces of the links that are there, each with the same verdict.
+func (c *compiler) linkNumbers(v Verdict) []Element {
+	var out []Element
+	for _, l := range c.plan.Links {
+		if l.Index != 0 {
+			e := numbered(l.Interface, l.Index)
+			e.Verdict = v
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// numbered is an interface that is matched by number and written by name.
+func numbered(name string, index int) Element {
+	return Element{From: host32(uint32(index)), Label: ifname.show(ifnameBytes(name))}
+}
+
+// choose asks: would main send a new flow to a link, or nowhere? Then it is ours to route. Networks inside, VPNs and containers
+// are not. One look-up in main answers for links whose number is known; a destination of the router itself has no output
+// interface either.
+func (c *compiler) choose() {
 	rules := c.onlyRelevant()
 	for _, f := range policy.Families {
 		if c.relevant[f] {
 			rules = append(rules, rule(inSet{selector: address(destination, int(f)), set: nearby(f)}, accept))
 		}
 	}
+	ours := append(c.linkNumbers(goTo("rules")), Element{From: host32(0), Verdict: goTo("nowhere")})
+	rules = append(rules, rule(dispatch{selector: fibDaddrOIF, elems: distinct(ours)}))
 	var links []Element
 	for _, s := range c.table.Sets[0].Elements {
 		links = append(links, Element{From: s.From})
@@ -157,9 +210,8 @@ func (c *compiler) prerouting() {
 	if len(links) > 0 {
 		rules = append(rules, rule(oneOf(fibDaddrName, links), goTo("rules")))
 	}
-	rules = append(rules, rule(equals{selector: fibDaddrOIF, value: host32(0)}, ofType{destination, unix.RTN_UNICAST}, goTo("rules")))
 	c.chain("choose", nil, rules...)
-	c.chain("rules", nil, append(c.policyRules(false), c.defaultRules()...)...)
+	c.chain("nowhere", nil, rule(ofType{destination, unix.RTN_UNICAST}, goTo("rules")))
 }
 
 // onlyRelevant lets packets pass of a family that no link carries.
@@ -180,8 +232,8 @@ func (c *compiler) arriving() {
 		rule(ofType{source, unix.RTN_LOCAL}, counter{}, drop).because("from outside with one of the router's own addresses"),
 	}
 	var inside []Element
-	for _, name := range unique(c.plan.LANInterfaces) {
-		inside = append(inside, Element{From: ifnameBytes(name)})
+	for _, d := range c.plan.Inside {
+		inside = append(inside, Element{From: ifnameBytes(d.Name)})
 	}
 	if len(inside) > 0 {
 		rules = append(rules, rule(oneOf(fibSaddrName, inside), counter{}, drop).because("from outside with an address of the inside"))
@@ -246,10 +298,14 @@ func (c *compiler) boundSockets() []Rule {
 // number of the link that it leaves by, and is held there from then on. What cannot be translated would leave with an address of
 // the inside, and is dropped: packets of no flow, and flows from before enlace that nobody translated.
 func (c *compiler) postrouting() {
-	c.chain("postrouting", &Hook{"filter", "postrouting", mangle},
+	rules := c.permittedByNumber()
+	if inside := c.insideNumbers(); len(inside) > 0 {
+		rules = append(rules, rule(oneOf(oif, inside), accept))
+	}
+	c.chain("postrouting", &Hook{"filter", "postrouting", mangle}, append(rules,
 		rule(inSet{selector: leaving(c.mask), set: "permitted"}, accept),
 		rule(inSet{selector: oifname, set: "uplinks"}, goTo("guard")),
-	)
+	)...)
 	c.chain("guard", nil,
 		rule(dispatch{selector: marked(true, c.mask), elems: []Element{{From: host32(0), Verdict: goTo("unnumbered")}}}),
 		rule(isNoFlow, ofType{source, unix.RTN_LOCAL}, accept),
@@ -268,6 +324,27 @@ func (c *compiler) postrouting() {
 	)
 }
 
+// fewLinks is up to how many links a comparison with each is cheaper than a look-up (BenchmarkPacketCost).
+const fewLinks = 4
+
+// permittedByNumber is the quick way through the guard: a flow's packet that leaves by its link, whose interface number is known.
+func (c *compiler) permittedByNumber() []Rule {
+	var rules []Rule
+	var all []Element
+	for _, l := range c.plan.Links {
+		if l.Index == 0 {
+			continue
+		}
+		e := numbered(l.Interface, l.Index)
+		rules = append(rules, rule(oneOf(oif, []Element{e}), equals{selector: marked(true, c.mask), value: host32(l.Mark)}, accept))
+		all = append(all, Element{From: append(e.From, host32(l.Mark)...), Label: e.Label + " . " + mark.show(host32(l.Mark))})
+	}
+	if len(rules) <= fewLinks {
+		return rules
+	}
+	return []Rule{rule(inSet{selector: leavingByNumber(c.mask), elems: distinct(all)}, accept)}
+}
+
 // translation is done once for a flow. Sockets of the router that are bound to another address of the interface keep it.
 func (c *compiler) translation() {
 	if len(c.plan.Forwards) > 0 {
@@ -283,20 +360,10 @@ func (c *compiler) translation() {
 		}
 		c.chain("dstnat", &Hook{"nat", "prerouting", dstnat}, rules...)
 	}
-	c.chain("srcnat", &Hook{"nat", "postrouting", srcnat},
-		rule(inSet{selector: oifname, set: "translated"}, ofOutput{}, accept),
-		rule(inSet{selector: oifname, set: "translated"}, counter{}, masquerade{}),
-	)
-}
-
-func unique(list []string) []string {
-	var out []string
-	seen := map[string]bool{}
-	for _, s := range list {
-		if !seen[s] {
-			seen[s] = true
-			out = append(out, s)
-		}
+	c.chain("srcnat", &Hook{"nat", "postrouting", srcnat}, rule(inSet{selector: oifname, set: "translated"}, goTo("translate")))
+	rules := []Rule{rule(ofOutput{}, accept), rule(counter{}, masquerade{})}
+	if inside := c.insideNumbers(); len(inside) > 0 { // they have no address of a link, and asking is not free
+		rules = append([]Rule{rule(oneOf(iif, inside), counter{}, masquerade{})}, rules...)
 	}
-	return out
+	c.chain("translate", nil, rules...)
 }

@@ -167,7 +167,7 @@ func oneOf(s selector, elems []Element) Statement {
 	if elems[0].To != nil {
 		return within{selector: s, Element: elems[0]}
 	}
-	return equals{selector: s, value: elems[0].From}
+	return equals{selector: s, value: elems[0].From, label: elems[0].Label}
 }
 
 // distinct sorts elements and drops those that repeat: the kernel refuses a set with the same element twice.

@@ -261,17 +261,17 @@ func (p piece) element() Element {
 func (d *differ) rules() {
 	for _, c := range d.want.Chains {
 		have := d.have.chains[c.Name].rules
-		texts := make([]string, len(c.Rules))
+		ids := make([]string, len(c.Rules))
 		for i, r := range c.Rules {
-			texts[i] = r.text()
+			ids[i] = r.identity()
 		}
-		same := func(i, j int) bool { return have[i].hash == hashOf(texts[j]) }
+		same := func(i, j int) bool { return have[i].hash == hashOf(ids[j]) }
 		head := 0
-		for head < len(have) && head < len(texts) && same(head, head) {
+		for head < len(have) && head < len(ids) && same(head, head) {
 			head++
 		}
 		tail := 0
-		for tail < len(have)-head && tail < len(texts)-head && same(len(have)-1-tail, len(texts)-1-tail) {
+		for tail < len(have)-head && tail < len(ids)-head && same(len(have)-1-tail, len(ids)-1-tail) {
 			tail++
 		}
 		before := uint64(0)
@@ -279,9 +279,8 @@ func (d *differ) rules() {
 			before = have[len(have)-tail].handle
 		}
 		for i, r := range c.Rules[head : len(c.Rules)-tail] {
-			text := texts[head+i]
-			d.line("+ rule in %s: %s", c.Name, text)
-			d.change.main.addRule(c.Name, r, text, before)
+			d.line("+ rule in %s: %s", c.Name, r)
+			d.change.main.addRule(c.Name, r, ids[head+i], before)
 		}
 		for _, r := range have[head : len(have)-tail] {
 			d.line("- rule in %s (handle %d) %s", c.Name, r.handle, r.comment)

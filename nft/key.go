@@ -22,6 +22,7 @@ type key struct {
 
 var (
 	ifname  = key{typ: nftables.TypeIFName, host: true, show: func(b []byte) string { return strconv.Quote(ifnameOf(b)) }}
+	ifindex = key{typ: nftables.TypeIFIndex, host: true, show: func(b []byte) string { return fmt.Sprint(binary.NativeEndian.Uint32(b)) }}
 	mark    = key{typ: nftables.TypeMark, host: true, show: func(b []byte) string { return fmt.Sprintf("0x%08x", binary.NativeEndian.Uint32(b)) }}
 	integer = key{typ: nftables.TypeInteger, host: true, show: func(b []byte) string { return fmt.Sprint(binary.NativeEndian.Uint32(b)) }}
 	ipv4    = key{typ: nftables.TypeIPAddr, host: false, show: showAddr}
@@ -35,6 +36,12 @@ var (
 var ifnameAndMark = key{
 	typ: nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeMark), host: true, fields: []uint32{unix.IFNAMSIZ, 4},
 	show: func(b []byte) string { return ifname.show(b[:unix.IFNAMSIZ]) + " . " + mark.show(b[unix.IFNAMSIZ:]) },
+}
+
+// ifindexAndMark is its short form: eight bytes are found faster than twenty.
+var ifindexAndMark = key{
+	typ: nftables.MustConcatSetType(nftables.TypeIFIndex, nftables.TypeMark), host: true, fields: []uint32{4, 4},
+	show: func(b []byte) string { return ifindex.show(b[:4]) + " . " + mark.show(b[4:]) },
 }
 
 // keyOf is the key type of an address family: 0 for IPv4, 1 for IPv6.

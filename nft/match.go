@@ -17,6 +17,7 @@ type equals struct {
 	selector
 	value []byte
 	not   bool
+	label string // see Element
 }
 
 func (m equals) text() string {
@@ -24,13 +25,19 @@ func (m equals) text() string {
 	if m.not {
 		op = " != "
 	}
-	return m.name + op + m.key.show(m.value)
+	return m.name + op + Element{From: m.value, Label: m.label}.show(m.key)
 }
 
 func (m equals) encode(e *encoder) {
 	e.load(m.selector)
 	e.add(&expr.Cmp{Op: op(m.not), Register: 1, Data: m.onWire(m.value)})
 }
+
+func (m equals) values() []Element { return []Element{{From: m.value, Label: m.label}} }
+
+func (m inSet) values() []Element { return m.elems }
+
+func (m dispatch) values() []Element { return m.elems }
 
 // onWire is a value as the selector leaves it in the register. Only DSCP is shifted there.
 func (s selector) onWire(value []byte) []byte {
@@ -146,6 +153,9 @@ func braces(k key, elems []Element) string {
 // show is the element as nft writes it: a range of addresses that is a prefix is written as one.
 func (e Element) show(k key) string {
 	s := k.show(e.From)
+	if e.Label != "" {
+		s = e.Label
+	}
 	if e.To != nil && !bytes.Equal(e.From, e.To) {
 		s += "-" + k.show(e.To)
 		if a, ok := netip.AddrFromSlice(e.From); ok && (len(e.From) == 4 || len(e.From) == 16) {

@@ -4,6 +4,7 @@ package nft
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
@@ -22,7 +23,9 @@ var (
 	iifname       = selector{name: "iifname", key: ifname, load: []expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}}}
 	oifname       = selector{name: "oifname", key: ifname, load: []expr.Any{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1}}}
 	l4proto       = selector{name: "meta l4proto", key: proto, load: []expr.Any{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}}}
-	fibDaddrOIF   = selector{name: "fib daddr oif", key: integer, load: []expr.Any{&expr.Fib{Register: 1, FlagDADDR: true, ResultOIF: true}}}
+	iif           = selector{name: "iif", key: ifindex, load: []expr.Any{&expr.Meta{Key: expr.MetaKeyIIF, Register: 1}}}
+	oif           = selector{name: "oif", key: ifindex, load: []expr.Any{&expr.Meta{Key: expr.MetaKeyOIF, Register: 1}}}
+	fibDaddrOIF   = selector{name: "fib daddr oif", key: ifindex, load: []expr.Any{&expr.Fib{Register: 1, FlagDADDR: true, ResultOIF: true}}}
 	fibDaddrName  = selector{name: "fib daddr oifname", key: ifname, load: []expr.Any{&expr.Fib{Register: 1, FlagDADDR: true, ResultOIFNAME: true}}}
 	fibSaddrName  = selector{name: "fib saddr oifname", key: ifname, load: []expr.Any{&expr.Fib{Register: 1, FlagSADDR: true, ResultOIFNAME: true}}}
 	transportPort = [2]int{0, 2} // offsets of source and destination port in the headers of all protocols that have them
@@ -53,6 +56,19 @@ func leaving(mask uint32) selector {
 		},
 	}
 }
+
+// leavingByNumber is the same with the interface's number.
+func leavingByNumber(mask uint32) selector {
+	s := leaving(mask)
+	s.name, s.key = strings.Replace(s.name, "oifname", "oif", 1), ifindexAndMark
+	s.load = append([]expr.Any{&expr.Meta{Key: expr.MetaKeyOIF, Register: reg32}},
+		&expr.Ct{Key: expr.CtKeyMARK, Register: reg32 + 1},
+		&expr.Bitwise{SourceRegister: reg32 + 1, DestRegister: reg32 + 1, Len: 4, Mask: host32(mask), Xor: host32(0)})
+	return s
+}
+
+// reg32 is the first of the registers of four bytes (NFT_REG32_00); the first four are register 1.
+const reg32 = unix.NFT_REG32_00
 
 // Which side of a packet a selector looks at.
 const (

@@ -8,6 +8,7 @@
 package nft
 
 import (
+	"fmt"
 	"hash/fnv"
 	"strings"
 )
@@ -47,6 +48,7 @@ type Set struct {
 	Key      key
 	Map      bool // its elements are mapped to verdicts
 	Interval bool
+	Size     int // most elements that it will have, 0: not said
 	Elements []Element
 }
 
@@ -54,6 +56,7 @@ type Set struct {
 type Element struct {
 	From, To []byte // as in the packet or register; To is nil for a single value
 	Verdict  Verdict
+	Label    string // how it is written, when that is not told by the value: the name of an interface that is matched by number
 }
 
 // Chain returns the chain of that name, or nil.
@@ -66,12 +69,31 @@ func (t *Table) Chain(name string) *Chain {
 	return nil
 }
 
-// hashOf identifies a rule by its text: two rules with the same text and comment are the same to the kernel and to a reader.
+// hashOf identifies a rule by what it says: two rules with the same text and comment are the same to the kernel and to a reader.
 func hashOf(text string) uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(text))
 	return h.Sum64()
 }
+
+// identity is the rule's text, and the numbers of the interfaces that it names where it matches them by number: an interface that
+// was deleted and made again has the same name and another number.
+func (r Rule) identity() string {
+	id := r.text()
+	for _, s := range r.Statements {
+		if m, ok := s.(interface{ values() []Element }); ok {
+			for _, e := range m.values() {
+				if e.Label != "" {
+					id += fmt.Sprintf(" %x", e.From)
+				}
+			}
+		}
+	}
+	return id
+}
+
+// String is the rule in nft's syntax.
+func (r Rule) String() string { return r.text() }
 
 // text is the rule in nft's syntax.
 func (r Rule) text() string {

@@ -17,6 +17,9 @@ func (t Table) Text() string {
 			kind, typ = "map", typ+" : verdict"
 		}
 		fmt.Fprintf(&b, "\t%s %s {\n\t\ttype %s\n", kind, s.Name, typ)
+		if s.Size != 0 {
+			fmt.Fprintf(&b, "\t\tsize %d\n", s.Size)
+		}
 		if s.Interval {
 			b.WriteString("\t\tflags interval\n")
 		}

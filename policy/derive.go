@@ -5,6 +5,7 @@ package policy
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"go4.org/netipx"
 )
@@ -45,8 +46,10 @@ func (d *deriver) problem(code Code, subject string, pos Pos, format string, arg
 func (d *deriver) lans() {
 	d.networks = map[string][]netip.Prefix{}
 	for _, l := range d.policy.LANs {
-		d.plan.LANInterfaces = append(d.plan.LANInterfaces, l.Interface)
 		i, ok := d.facts.InterfaceNamed(l.Interface)
+		if inside := (Device{l.Interface, i.Index}); !slices.Contains(d.plan.Inside, inside) {
+			d.plan.Inside = append(d.plan.Inside, inside)
+		}
 		if !ok {
 			d.problem(LANMissing, "lan "+l.Name, l.Pos, "there is no interface %q; rules that name this lan without networks of its own take no flows", l.Interface)
 		}

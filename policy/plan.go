@@ -21,8 +21,14 @@ type Plan struct {
 	DefaultPos Pos
 	// Active says in which families any link can carry traffic. Nothing is set up in the others.
 	Active [2]bool
-	// LANInterfaces are the interfaces of the lan blocks, in order.
-	LANInterfaces []string
+	// Inside are the interfaces of the lan blocks, in order, each once.
+	Inside []Device
+}
+
+// Device is an interface by name, and by number while it is there.
+type Device struct {
+	Name  string
+	Index int // 0 when it is absent
 }
 
 // State is the condition of a link as far as it can be seen without probing.

@@ -68,7 +68,8 @@ func present(p policy.Plan) []string {
 			out = append(out, l.Interface)
 		}
 	}
-	for _, name := range p.LANInterfaces {
+	for _, inside := range p.Inside {
+		name := inside.Name
 		if !seen[name] {
 			seen[name] = true
 			out = append(out, name)
