@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,11 +86,117 @@ rule "ntp" {
 default { via = group.hashed }
 `
 
+// proxied has redirects, negations, and matches of the router's own sockets.
+const proxied = links + balanced + `
+set "inside" { elements = ["10.0.0.0/8", "192.168.0.0/16", "fd00::/8"] }
+redirect "squid" {
+  from     = lan.office
+  not_from = ["10.1.0.50", "fd00:a::32"]
+  not_to   = set.inside
+  protocol = "tcp"
+  port     = [80, 8080]
+  to_port  = 3128
+}
+redirect "dns" {
+  protocol = ["tcp", "udp"]
+  port     = 53
+  to_port  = 5353
+}
+redirect "printer" {
+  mac      = "52:54:00:12:34:56"
+  protocol = "tcp"
+  port     = 631
+  to_port  = 6310
+}
+rule "users" {
+  from = router
+  user = [13, 33]
+  via  = link.virtua
+}
+rule "one_user" {
+  from   = router
+  user   = 0
+  not_to = "10.0.0.0/8"
+  via    = link.embratel
+}
+rule "phones" {
+  mac = ["52:54:00:00:00:02", "52:54:00:00:00:01"]
+  via = link.virtua
+}
+rule "laptop" {
+  mac      = "52:54:00:00:00:03"
+  not_to   = ["186.202.0.0/24", "198.51.100.7"]
+  protocol = "tcp"
+  via      = group.balanced
+}
+rule "others" {
+  from     = lan.office
+  not_from = "10.1.0.0/28"
+  via      = link.embratel
+}
+rule "not_the_bank" {
+  not_to = set.inside
+  via    = group.balanced
+}
+`
+
+// listed has lists of every kind: of hosts and of ranges, short and too long to be read back, and rules that are folded.
+func listed() string {
+	var b strings.Builder
+	b.WriteString(links + balanced + `
+set "hosts" { file = "hosts.txt" }
+set "ranges" { file = "ranges.txt" }
+set "few" { elements = ["198.51.100.7", "198.51.100.9", "2001:db8:ffff::7", "2001:db8:ffff::9"] }
+rule "hosts" {
+  to  = set.hosts
+  via = link.virtua
+}
+rule "ranges" {
+  to  = set.ranges
+  via = link.embratel
+}
+rule "few" {
+  to  = set.few
+  via = main
+}
+`)
+	via := []string{"link.virtua", "link.embratel", "group.balanced", "main"}
+	for i := range 20 {
+		fmt.Fprintf(&b, "rule %q {\n  from = [\"10.1.2.%d\", \"fd00:a::%x\"]\n  via = %s\n}\n", fmt.Sprint("host", i), 2*i, 2*i, via[i%4])
+	}
+	for i := range 12 {
+		fmt.Fprintf(&b, `rule "net%d" {
+  from     = lan.office
+  to       = "203.0.%d.0-203.0.%d.99"
+  protocol = "tcp"
+  port     = [80, 443]
+  via      = %s
+}
+`, i, 2*i, 2*i+1, via[i%3])
+	}
+	return b.String() + "default { via = group.balanced }\n"
+}
+
+// writeLists writes the files that listed names.
+func (r *router) writeLists(n int) {
+	r.t.Helper()
+	var hosts, ranges strings.Builder
+	for i := range n {
+		fmt.Fprintf(&hosts, "20.%d.%d.%d\n2001:db8:1:%x::1\n", i/8192, i/32%256, i%32*8, i)
+		fmt.Fprintf(&ranges, "30.%d.%d.0-30.%d.%d.99 # range %d\n2001:db8:2:%x::/64\n", i/256, i%256, i/256, i%256, i, 2*i)
+	}
+	ranges.WriteString("255.0.0.0/8\nffff::/16 ; up to the highest address\n")
+	must(r.t, os.WriteFile(filepath.Join(r.root, "hosts.txt"), []byte(hosts.String()), 0o600))
+	must(r.t, os.WriteFile(filepath.Join(r.root, "ranges.txt"), []byte(ranges.String()), 0o600))
+}
+
 // TestFormsAgree loads the text form with nft in one namespace and the netlink form in another, and compares what nft lists.
 func TestFormsAgree(t *testing.T) {
 	need(t, "nft")
 	for name, policy := range map[string]string{
 		"everything":   strings.Replace(everything, `"one mark"`, `"one_mark"`, 1),
+		"proxied":      proxied,
+		"listed":       listed(),
 		"one link":     links + `default { via = link.virtua }`,
 		"main":         links,
 		"half a group": links + balanced + "link \"vivo\" { interface = \"eth9\" }\ndefault { via = group.balanced }",
@@ -97,6 +204,7 @@ func TestFormsAgree(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRouter(t)
+			r.writeLists(1200)
 			file := r.write(policy)
 			script, status := r.enlace("render", file)
 			if status != 0 {

@@ -114,11 +114,7 @@ func (b *batch) addRule(chain string, r Rule, id string, before uint64) {
 		b.str(unix.NFTA_RULE_CHAIN, chain)
 		b.nest(unix.NFTA_RULE_EXPRESSIONS, func() {
 			for _, x := range e.exprs {
-				data, err := expr.Marshal(unix.NFPROTO_INET, x)
-				if err != nil {
-					b.failed = errors.Join(b.failed, fmt.Errorf("nft: encode %s: %w", r.text(), err))
-				}
-				b.raw(unix.NLA_F_NESTED|unix.NFTA_LIST_ELEM, data)
+				b.expression(unix.NFTA_LIST_ELEM, x, r)
 			}
 		})
 		b.raw(unix.NFTA_RULE_USERDATA, ruleData(r.Comment, id))
@@ -126,6 +122,15 @@ func (b *batch) addRule(chain string, r Rule, id string, before uint64) {
 			b.u64(unix.NFTA_RULE_POSITION, before)
 		}
 	})
+}
+
+// expression appends an expression of what, which is for errors.
+func (b *batch) expression(typ uint16, x expr.Any, what any) {
+	data, err := expr.Marshal(unix.NFPROTO_INET, x)
+	if err != nil {
+		b.failed = errors.Join(b.failed, fmt.Errorf("nft: encode %s: %w", what, err))
+	}
+	b.raw(unix.NLA_F_NESTED|typ, data)
 }
 
 func (b *batch) delRule(chain string, handle uint64) {

@@ -3,9 +3,10 @@
 package nft
 
 import (
-	"math/big"
+	"bytes"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -40,6 +41,9 @@ const (
 // fieldLength is NFTA_SET_FIELD_LEN of linux/netfilter/nf_tables.h.
 const fieldLength = 1
 
+// setExpression is NFTA_SET_EXPR of linux/netfilter/nf_tables.h: what every element gets.
+const setExpression = 17
+
 // declareSet adds the set without elements.
 func (b *batch) declareSet(s Set, name string, id, flags uint32) {
 	if s.Interval {
@@ -67,6 +71,9 @@ func (b *batch) declareSet(s Set, name string, id, flags uint32) {
 			b.u32(unix.NFTA_SET_DATA_LEN, 0)
 		}
 		b.describe(s, flags)
+		if s.Counted {
+			b.expression(setExpression, &expr.Counter{}, s.Name)
+		}
 		b.raw(unix.NFTA_SET_USERDATA, userdata.AppendUint32(nil, userdata.NFTNL_UDATA_SET_KEYBYTEORDER, order))
 	})
 }
@@ -102,13 +109,28 @@ func (b *batch) delSet(name string) {
 	})
 }
 
-// perMessage is how many elements go into one message: the list is an attribute, whose length has 16 bits.
-const perMessage = 600
+// messageSize is up to which size elements go into one message: their list is an attribute, whose length has 16 bits. The other
+// numbers are what an element takes at most, besides its key, its comment and the name of a chain.
+const (
+	messageSize = 60_000
+	elementSize = 80
+)
+
+// inOneMessage is how many of the first elements fit into one message.
+func inOneMessage(elems []wireElement) int {
+	size := 0
+	for i, e := range elems {
+		if size += elementSize + len(e.key) + len(e.comment) + len(e.verdict.Chain); size > messageSize {
+			return i
+		}
+	}
+	return len(elems)
+}
 
 // elements adds or deletes elements of a set.
 func (b *batch) elements(typ int, name string, id uint32, elems []wireElement) {
 	for len(elems) > 0 {
-		part := elems[:min(perMessage, len(elems))]
+		part := elems[:inOneMessage(elems)]
 		elems = elems[len(part):]
 		flags := netlink.HeaderFlags(0)
 		if typ == unix.NFT_MSG_NEWSETELEM {
@@ -129,12 +151,20 @@ func (b *batch) elements(typ int, name string, id uint32, elems []wireElement) {
 	}
 }
 
+// flush removes all elements of a set.
+func (b *batch) flush(name string) {
+	b.add(unix.NFT_MSG_DELSETELEM, 0, named("elements of", name), func() {
+		b.str(unix.NFTA_SET_ELEM_LIST_TABLE, TableName)
+		b.str(unix.NFTA_SET_ELEM_LIST_SET, name)
+	})
+}
+
 // wire are the elements as the kernel keeps them. In a set of intervals a range is two: its first value, and, marked as an end,
 // the value behind its last; a range up to the highest value has no end.
 func (s Set) wire() []wireElement {
 	out := make([]wireElement, 0, len(s.Elements))
 	for _, e := range s.Elements {
-		out = append(out, wireElement{key: e.From, verdict: e.Verdict})
+		out = append(out, wireElement{key: e.From, verdict: e.Verdict, comment: e.Comment})
 		if !s.Interval {
 			continue
 		}
@@ -150,6 +180,9 @@ func (b *batch) element(e wireElement) {
 	b.nest(unix.NFTA_SET_ELEM_KEY, func() { b.raw(unix.NFTA_DATA_VALUE, e.key) })
 	if e.end {
 		b.u32(unix.NFTA_SET_ELEM_FLAGS, unix.NFT_SET_ELEM_INTERVAL_END)
+	}
+	if e.comment != "" {
+		b.raw(unix.NFTA_SET_ELEM_USERDATA, userdata.AppendString(nil, userdata.TypeComment, e.comment))
 	}
 	if e.verdict == (Verdict{}) {
 		return
@@ -174,10 +207,22 @@ func (e Element) last() []byte {
 
 // after is the value behind v in network byte order, nil behind the last one.
 func after(v []byte) []byte {
-	n := new(big.Int).SetBytes(v)
-	n.Add(n, big.NewInt(1))
-	if n.BitLen() > 8*len(v) {
-		return nil
+	next := bytes.Clone(v)
+	for i := len(next) - 1; i >= 0; i-- {
+		if next[i]++; next[i] != 0 {
+			return next
+		}
 	}
-	return n.FillBytes(make([]byte, len(v)))
+	return nil
+}
+
+// before is the value before v, which is not 0.
+func before(v []byte) []byte {
+	last := bytes.Clone(v)
+	for i := len(last) - 1; i >= 0; i-- {
+		if last[i]--; last[i] != 0xff {
+			break
+		}
+	}
+	return last
 }

@@ -29,6 +29,7 @@ func Compile(p policy.Plan) Table {
 	c.postrouting()
 	c.translation()
 	c.targets()
+	c.lists()
 	return c.table
 }
 
@@ -45,7 +46,7 @@ type compiler struct {
 // refuses tells whether any rule rejects or drops flows of a family: then it matters even when no link carries it.
 func (c *compiler) refuses(f policy.Family) bool {
 	for _, r := range c.plan.Rules {
-		if k := r.Via[f].Kind; (k == policy.ToReject || k == policy.ToDrop) && r.From.Takes(f) && r.To.Takes(f) {
+		if k := r.Via[f].Kind; (k == policy.ToReject || k == policy.ToDrop) && r.In(f) {
 			return true
 		}
 	}
@@ -129,14 +130,6 @@ var neverRouted = [2][]string{{"224.0.0.0/4", "255.255.255.255/32"}, {"fe80::/10
 
 func nearby(f policy.Family) string { return fmt.Sprintf("nearby%d", 4+2*int(f)) }
 
-func rangeElements(ranges []netipx.IPRange) []Element {
-	out := make([]Element, len(ranges))
-	for i, r := range ranges {
-		out[i] = Element{From: r.From().AsSlice(), To: r.To().AsSlice()}
-	}
-	return out
-}
-
 // prerouting decides for packets that come in. One of a known flow takes one look-up of its flow's mark, and is done.
 // A packet from a link never gets a mark: it is for the router or for the inside, where main knows the way.
 // Only the first packet of a flow from inside goes on to the rules.
@@ -195,7 +188,8 @@ func numbered(name string, index int) Element {
 // are not. One look-up in main answers for links whose number is known; a destination of the router itself has no output
 // interface either.
 func (c *compiler) choose() {
-	rules := c.onlyRelevant()
+	rules := c.redirected(func(policy.PlannedRedirect) []Statement { return []Statement{accept} }) // the proxy's own flows use links
+	rules = append(rules, c.onlyRelevant()...)
 	for _, f := range policy.Families {
 		if c.relevant[f] {
 			rules = append(rules, rule(inSet{selector: address(destination, int(f)), set: nearby(f)}, accept))
@@ -291,79 +285,4 @@ func (c *compiler) boundSockets() []Rule {
 		return nil
 	}
 	return []Rule{rule(oneOf(oifname, elems), accept).because("the socket is bound to a link")}
-}
-
-// postrouting is the guard of the first invariant: a packet whose flow belongs to one link never leaves by another. Flows that
-// nobody has numbered yet were routed by the kernel's choice (by = "route", the main table, a bound socket): a new one gets the
-// number of the link that it leaves by, and is held there from then on. What cannot be translated would leave with an address of
-// the inside, and is dropped: packets of no flow, and flows from before enlace that nobody translated.
-func (c *compiler) postrouting() {
-	rules := c.permittedByNumber()
-	if inside := c.insideNumbers(); len(inside) > 0 {
-		rules = append(rules, rule(oneOf(oif, inside), accept))
-	}
-	c.chain("postrouting", &Hook{"filter", "postrouting", mangle}, append(rules,
-		rule(inSet{selector: leaving(c.mask), set: "permitted"}, accept),
-		rule(inSet{selector: oifname, set: "uplinks"}, goTo("guard")),
-	)...)
-	c.chain("guard", nil,
-		rule(dispatch{selector: marked(true, c.mask), elems: []Element{{From: host32(0), Verdict: goTo("unnumbered")}}}),
-		rule(isNoFlow, ofType{source, unix.RTN_LOCAL}, accept),
-		// Address detection and multicast reports of IPv6 have no source yet (RFC 4862); such packets are never forwarded.
-		rule(isNoFlow, inPrefix{address(source, 1), netip.PrefixFrom(netip.IPv6Unspecified(), 128)}, accept),
-		rule(isNoFlow, inSet{selector: oifname, set: "translated"}, counter{}, drop).because("of no flow: it cannot be translated"),
-		rule(isNoFlow, accept),
-		rule(counter{}, drop).because("its flow belongs to another link"),
-	)
-	c.chain("unnumbered", nil,
-		rule(isNew, dispatch{selector: oifname, set: "holds"}),
-		rule(isNew, accept),
-		rule(isTranslated, accept),
-		rule(ofType{source, unix.RTN_LOCAL}, accept),
-		rule(inSet{selector: oifname, set: "translated"}, counter{}, drop).because("of a flow from before enlace, not translated"),
-	)
-}
-
-// fewLinks is up to how many links a comparison with each is cheaper than a look-up (BenchmarkPacketCost).
-const fewLinks = 4
-
-// permittedByNumber is the quick way through the guard: a flow's packet that leaves by its link, whose interface number is known.
-func (c *compiler) permittedByNumber() []Rule {
-	var rules []Rule
-	var all []Element
-	for _, l := range c.plan.Links {
-		if l.Index == 0 {
-			continue
-		}
-		e := numbered(l.Interface, l.Index)
-		rules = append(rules, rule(oneOf(oif, []Element{e}), equals{selector: marked(true, c.mask), value: host32(l.Mark)}, accept))
-		all = append(all, Element{From: append(e.From, host32(l.Mark)...), Label: e.Label + " . " + mark.show(host32(l.Mark))})
-	}
-	if len(rules) <= fewLinks {
-		return rules
-	}
-	return []Rule{rule(inSet{selector: leavingByNumber(c.mask), elems: distinct(all)}, accept)}
-}
-
-// translation is done once for a flow. Sockets of the router that are bound to another address of the interface keep it.
-func (c *compiler) translation() {
-	if len(c.plan.Forwards) > 0 {
-		var rules []Rule
-		for _, f := range c.plan.Forwards {
-			rules = append(rules, rule(
-				equals{selector: iifname, value: ifnameBytes(f.Interface)},
-				ofFamily(policy.FamilyOf(f.To.Addr())),
-				equals{selector: portOf(destination, uint8(f.Protocol)), value: net16(f.Port)},
-				ofType{destination, unix.RTN_LOCAL},
-				counter{}, dnat{f.To},
-			).because("forward %s, %s", f.Name, f.Pos))
-		}
-		c.chain("dstnat", &Hook{"nat", "prerouting", dstnat}, rules...)
-	}
-	c.chain("srcnat", &Hook{"nat", "postrouting", srcnat}, rule(inSet{selector: oifname, set: "translated"}, goTo("translate")))
-	rules := []Rule{rule(ofOutput{}, accept), rule(counter{}, masquerade{})}
-	if inside := c.insideNumbers(); len(inside) > 0 { // they have no address of a link, and asking is not free
-		rules = append([]Rule{rule(oneOf(iif, inside), counter{}, masquerade{})}, rules...)
-	}
-	c.chain("translate", nil, rules...)
 }

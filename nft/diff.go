@@ -3,11 +3,8 @@
 package nft
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
-	"math/big"
-	"slices"
 	"sort"
 	"strings"
 
@@ -36,9 +33,12 @@ func (ch *Change) Lines() []string {
 	return out
 }
 
-// Diff compares the kernel's table with the wanted one.
-func Diff(have *Observed, want Table) (*Change, error) {
-	d := differ{have: have, want: want, change: &Change{main: newBatch(), tidy: newBatch()}}
+// Recall returns what Change.Lists said of a list that had that hash, or nil when that was not kept.
+type Recall func(set string, hash uint64) []byte
+
+// Diff compares the kernel's table with the wanted one. Long lists are not read from the kernel; recall knows them.
+func Diff(have *Observed, want Table, recall Recall) (*Change, error) {
+	d := differ{have: have, want: want, recall: recall, change: &Change{main: newBatch(), tidy: newBatch()}}
 	d.diff()
 	return d.change, d.change.main.failed
 }
@@ -64,6 +64,7 @@ func (c *Conn) Remove() (bool, error) {
 type differ struct {
 	have   *Observed
 	want   Table
+	recall Recall
 	change *Change
 }
 
@@ -161,99 +162,6 @@ func (d *differ) newChains() {
 			d.have.chains[c.Name] = &observedChain{hook: c.Hook}
 		}
 	}
-}
-
-// sets adds new sets, and the elements by which the others differ.
-func (d *differ) sets() {
-	for _, s := range d.want.Sets {
-		have := d.have.sets[s.Name]
-		if have == nil {
-			d.line("+ set %s", s)
-			d.change.main.addSet(s)
-			continue
-		}
-		before, after := pieces(have.list(), s.Interval), pieces(s.wire(), s.Interval)
-		d.elements("-", unix.NFT_MSG_DELSETELEM, s, missing(before, after))
-		d.elements("+", unix.NFT_MSG_NEWSETELEM, s, missing(after, before))
-	}
-}
-
-// piece is what is added and removed as a whole: an element, or both ends of an interval.
-type piece []wireElement
-
-func (p piece) id() string {
-	id := ""
-	for _, w := range p {
-		id += w.id() + "|"
-	}
-	return id
-}
-
-// pieces are the elements of a set, those of intervals in pairs. An interval that reaches the highest value has no end.
-func pieces(list []wireElement, interval bool) []piece {
-	if !interval {
-		out := make([]piece, len(list))
-		for i, w := range list {
-			out[i] = piece{w}
-		}
-		return out
-	}
-	sorted := slices.Clone(list)
-	slices.SortFunc(sorted, func(a, b wireElement) int {
-		if c := bytes.Compare(a.key, b.key); c != 0 || a.end == b.end {
-			return c
-		}
-		if a.end { // where one interval ends another may begin
-			return -1
-		}
-		return 1
-	})
-	var out []piece
-	for _, w := range sorted {
-		if n := len(out); w.end && n > 0 && len(out[n-1]) == 1 {
-			out[n-1] = append(out[n-1], w)
-			continue
-		}
-		out = append(out, piece{w})
-	}
-	return out
-}
-
-// missing are the pieces of one list that another lacks, in order.
-func missing(from, in []piece) []piece {
-	has := map[string]bool{}
-	for _, p := range in {
-		has[p.id()] = true
-	}
-	var out []piece
-	for _, p := range from {
-		if !has[p.id()] {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
-func (d *differ) elements(sign string, typ int, s Set, list []piece) {
-	var all []wireElement
-	for _, p := range list {
-		all = append(all, p...)
-		d.change.lines = append(d.change.lines, func() string {
-			return fmt.Sprintf("%s element of %s: %s", sign, s.Name, p.element().show(s.Key))
-		})
-	}
-	if len(all) > 0 {
-		d.change.main.elements(typ, s.Name, 0, all)
-	}
-}
-
-// element is a piece as people write it.
-func (p piece) element() Element {
-	e := Element{From: p[0].key, Verdict: p[0].verdict}
-	if len(p) == 2 {
-		e.To = new(big.Int).Sub(new(big.Int).SetBytes(p[1].key), big.NewInt(1)).FillBytes(make([]byte, len(p[1].key)))
-	}
-	return e
 }
 
 // rules compares every chain rule by rule. What both ends have in common stays, with its counters; what lies between is

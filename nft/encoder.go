@@ -29,6 +29,9 @@ func (e *encoder) load(s selector) {
 		e.add(l4proto.load...)
 		e.add(&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{s.l4}})
 	}
+	if s.ether {
+		e.add(&expr.Meta{Key: expr.MetaKeyIIFTYPE, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: host16(unix.ARPHRD_ETHER)})
+	}
 	e.add(s.load...)
 }
 

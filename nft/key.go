@@ -5,6 +5,7 @@ package nft
 import (
 	"encoding/binary"
 	"fmt"
+	"net"
 	"net/netip"
 	"strconv"
 
@@ -27,6 +28,8 @@ var (
 	integer = key{typ: nftables.TypeInteger, host: true, show: func(b []byte) string { return fmt.Sprint(binary.NativeEndian.Uint32(b)) }}
 	ipv4    = key{typ: nftables.TypeIPAddr, host: false, show: showAddr}
 	ipv6    = key{typ: nftables.TypeIP6Addr, host: false, show: showAddr}
+	user    = key{typ: nftables.TypeUID, host: true, show: func(b []byte) string { return fmt.Sprint(binary.NativeEndian.Uint32(b)) }}
+	ether   = key{typ: nftables.TypeEtherAddr, host: false, show: func(b []byte) string { return net.HardwareAddr(b).String() }}
 	port    = key{typ: nftables.TypeInetService, host: false, show: func(b []byte) string { return fmt.Sprint(binary.BigEndian.Uint16(b)) }}
 	proto   = key{typ: nftables.TypeInetProto, host: false, show: func(b []byte) string { return showProto(b[0]) }}
 	dscp    = key{typ: nftables.TypeDSCP, host: false, show: func(b []byte) string { return fmt.Sprintf("0x%02x", b[0]) }}
@@ -93,5 +96,6 @@ func ifnameOf(b []byte) string {
 	return string(b)
 }
 
+func host16(v uint16) []byte { return binary.NativeEndian.AppendUint16(nil, v) }
 func host32(v uint32) []byte { return binary.NativeEndian.AppendUint32(nil, v) }
 func net16(v uint16) []byte  { return binary.BigEndian.AppendUint16(nil, v) }

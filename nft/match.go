@@ -74,13 +74,18 @@ func (m within) encode(e *encoder) {
 type inPrefix struct {
 	selector
 	prefix netip.Prefix
+	not    bool
 }
 
 func (m inPrefix) text() string {
-	if m.prefix.IsSingleIP() {
-		return m.name + " " + m.prefix.Addr().String()
+	op := " "
+	if m.not {
+		op = " != "
 	}
-	return m.name + " " + m.prefix.String()
+	if m.prefix.IsSingleIP() {
+		return m.name + op + m.prefix.Addr().String()
+	}
+	return m.name + op + m.prefix.String()
 }
 
 func (m inPrefix) encode(e *encoder) {
@@ -93,7 +98,7 @@ func (m inPrefix) encode(e *encoder) {
 		}
 		e.add(&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: uint32(size), Mask: mask, Xor: make([]byte, size)})
 	}
-	e.add(&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: m.prefix.Addr().AsSlice()})
+	e.add(&expr.Cmp{Op: op(m.not), Register: 1, Data: m.prefix.Addr().AsSlice()})
 }
 
 // inSet is a look-up in a named set, or in one that belongs to the rule.
@@ -101,13 +106,18 @@ type inSet struct {
 	selector
 	set   string    // name; empty: the elements below
 	elems []Element // sorted
+	not   bool
 }
 
 func (m inSet) text() string {
-	if m.set != "" {
-		return m.name + " @" + m.set
+	op := " "
+	if m.not {
+		op = " != "
 	}
-	return m.name + " " + braces(m.key, m.elems)
+	if m.set != "" {
+		return m.name + op + "@" + m.set
+	}
+	return m.name + op + braces(m.key, m.elems)
 }
 
 func (m inSet) encode(e *encoder) {
@@ -118,7 +128,7 @@ func (m inSet) encode(e *encoder) {
 		k.typ.Bytes = uint32(len(elems[i].From))
 	}
 	name, id := e.set(m.set, k, elems, false)
-	e.add(&expr.Lookup{SourceRegister: 1, SetName: name, SetID: id})
+	e.add(&expr.Lookup{SourceRegister: 1, SetName: name, SetID: id, Invert: m.not})
 }
 
 // dispatch is a look-up in a map of verdicts, named or the rule's own.
@@ -164,6 +174,9 @@ func (e Element) show(k key) string {
 				s = p.String()
 			}
 		}
+	}
+	if e.Comment != "" {
+		s += ` comment "` + e.Comment + `"`
 	}
 	if e.Verdict != (Verdict{}) {
 		s += " : " + e.Verdict.text()

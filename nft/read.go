@@ -20,6 +20,7 @@ type Observed struct {
 	exists bool
 	chains map[string]*observedChain
 	sets   map[string]*observedSet
+	lists  map[string]content // what it says of the lists that are not read
 }
 
 type observedChain struct {
@@ -35,7 +36,8 @@ type observedRule struct {
 
 type observedSet struct {
 	key, flags uint32
-	elements   map[string]wireElement // by id
+	count      int                    // of elements, -1 where the kernel does not tell
+	elements   map[string]wireElement // by id; nil when they were not read
 }
 
 // Observe reads the kernel's table.
@@ -147,13 +149,21 @@ func (c *Conn) readRules(o *Observed) error {
 	if err != nil {
 		return fmt.Errorf("nft: list rules: %w", err)
 	}
+	o.lists = map[string]content{}
+	if lists := o.chains[listsChain]; lists != nil {
+		for _, r := range lists.rules {
+			if said, ok := contentOf(r.comment); ok && r.hash != 0 {
+				o.lists[said.set] = said
+			}
+		}
+	}
 	return nil
 }
 
 func (c *Conn) readSets(o *Observed) error {
 	filter := func(ae *netlink.AttributeEncoder) { ae.String(unix.NFTA_SET_TABLE, TableName) }
 	err := c.dump(unix.NFT_MSG_GETSET, filter, func(ad *netlink.AttributeDecoder) error {
-		name, s := "", &observedSet{elements: map[string]wireElement{}}
+		name, s := "", &observedSet{count: -1}
 		for ad.Next() {
 			switch ad.Type() {
 			case unix.NFTA_SET_NAME:
@@ -162,6 +172,8 @@ func (c *Conn) readSets(o *Observed) error {
 				s.flags = ad.Uint32()
 			case unix.NFTA_SET_KEY_TYPE:
 				s.key = ad.Uint32()
+			case setCount:
+				s.count = int(ad.Uint32())
 			}
 		}
 		if s.flags&unix.NFT_SET_ANONYMOUS == 0 {
@@ -173,6 +185,9 @@ func (c *Conn) readSets(o *Observed) error {
 		return fmt.Errorf("nft: list sets: %w", err)
 	}
 	for name, s := range o.sets {
+		if _, long := o.lists[name]; long {
+			continue
+		}
 		if err := c.readElements(name, s); err != nil {
 			return fmt.Errorf("nft: list set %s: %w", name, err)
 		}
@@ -180,7 +195,11 @@ func (c *Conn) readSets(o *Observed) error {
 	return nil
 }
 
+// setCount is NFTA_SET_COUNT of linux/netfilter/nf_tables.h, which not every supported kernel sends.
+const setCount = 20
+
 func (c *Conn) readElements(name string, s *observedSet) error {
+	s.elements = map[string]wireElement{}
 	filter := func(ae *netlink.AttributeEncoder) {
 		ae.String(unix.NFTA_SET_ELEM_LIST_TABLE, TableName)
 		ae.String(unix.NFTA_SET_ELEM_LIST_SET, name)
@@ -217,6 +236,7 @@ type wireElement struct {
 	key     []byte
 	end     bool
 	verdict Verdict
+	comment string
 }
 
 // id tells elements of one set apart. The verdict is part of it, so that a changed verdict is a deletion and an addition,
@@ -228,6 +248,9 @@ func (w wireElement) id() string {
 	}
 	if w.verdict != (Verdict{}) {
 		s += " " + w.verdict.text()
+	}
+	if w.comment != "" {
+		s += " " + w.comment
 	}
 	return s
 }
@@ -242,6 +265,8 @@ func (w *wireElement) decode(ad *netlink.AttributeDecoder) error {
 				}
 				return nil
 			})
+		case unix.NFTA_SET_ELEM_USERDATA:
+			w.comment, _ = userdata.GetString(ad.Bytes(), userdata.TypeComment)
 		case unix.NFTA_SET_ELEM_FLAGS:
 			w.end = ad.Uint32()&unix.NFT_SET_ELEM_INTERVAL_END != 0
 		case unix.NFTA_SET_ELEM_DATA:

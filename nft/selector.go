@@ -17,11 +17,14 @@ type selector struct {
 	load   []expr.Any // leaves the value in register 1
 	family int        // 1 + the address family that the packet must have, 0: any
 	l4     uint8      // the protocol that the packet must have, 0: any
+	ether  bool       // it must have come in an Ethernet frame
 }
 
 var (
 	iifname       = selector{name: "iifname", key: ifname, load: []expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}}}
 	oifname       = selector{name: "oifname", key: ifname, load: []expr.Any{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1}}}
+	skuid         = selector{name: "meta skuid", key: user, load: []expr.Any{&expr.Meta{Key: expr.MetaKeySKUID, Register: 1}}}
+	etherSaddr    = selector{name: "ether saddr", key: ether, ether: true, load: []expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseLLHeader, Offset: 6, Len: 6}}}
 	l4proto       = selector{name: "meta l4proto", key: proto, load: []expr.Any{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}}}
 	iif           = selector{name: "iif", key: ifindex, load: []expr.Any{&expr.Meta{Key: expr.MetaKeyIIF, Register: 1}}}
 	oif           = selector{name: "oif", key: ifindex, load: []expr.Any{&expr.Meta{Key: expr.MetaKeyOIF, Register: 1}}}

@@ -30,6 +30,7 @@ type Verdict struct {
 }
 
 var (
+	leave  = Verdict{Kind: expr.VerdictReturn}
 	accept = Verdict{Kind: expr.VerdictAccept}
 	drop   = Verdict{Kind: expr.VerdictDrop}
 )
@@ -43,6 +44,8 @@ func (v Verdict) text() string {
 		return "accept"
 	case expr.VerdictDrop:
 		return "drop"
+	case expr.VerdictReturn:
+		return "return"
 	case expr.VerdictJump:
 		return "jump " + v.Chain
 	}
@@ -101,6 +104,15 @@ func (d dnat) encode(e *encoder) {
 		&expr.Immediate{Register: 2, Data: binaryutil.BigEndian.PutUint16(d.to.Port())},
 		&expr.NAT{Type: expr.NATTypeDestNAT, Family: family, RegAddrMin: 1, RegProtoMin: 2, Specified: true},
 	)
+}
+
+// redirect sends a flow to a port of this host.
+type redirect struct{ port uint16 }
+
+func (r redirect) text() string { return fmt.Sprintf("redirect to :%d", r.port) }
+
+func (r redirect) encode(e *encoder) {
+	e.add(&expr.Immediate{Register: 1, Data: net16(r.port)}, &expr.Redir{RegisterProtoMin: 1})
 }
 
 // reject answers that there is no way: a reset for TCP, an ICMP error for the rest.

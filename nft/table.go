@@ -48,7 +48,8 @@ type Set struct {
 	Key      key
 	Map      bool // its elements are mapped to verdicts
 	Interval bool
-	Size     int // most elements that it will have, 0: not said
+	Size     int  // most elements that it will have, 0: not said
+	Counted  bool // every element counts its packets
 	Elements []Element
 }
 
@@ -56,6 +57,7 @@ type Set struct {
 type Element struct {
 	From, To []byte // as in the packet or register; To is nil for a single value
 	Verdict  Verdict
+	Comment  string
 	Label    string // how it is written, when that is not told by the value: the name of an interface that is matched by number
 }
 

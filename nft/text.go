@@ -23,6 +23,9 @@ func (t Table) Text() string {
 		if s.Interval {
 			b.WriteString("\t\tflags interval\n")
 		}
+		if s.Counted {
+			b.WriteString("\t\tcounter\n")
+		}
 		if len(s.Elements) > 0 {
 			fmt.Fprintf(&b, "\t\telements = %s\n", braces(s.Key, s.Elements))
 		}

@@ -85,17 +85,40 @@ func (d *deriver) groups() {
 func (d *deriver) rules() {
 	for _, r := range d.policy.Rules {
 		planned := PlannedRule{Name: r.Name, Match: r.Match, Via: d.resolve(r.Via, r.Otherwise), Pos: r.Pos}
-		planned.From = d.addresses(r.Match.From)
-		planned.To = d.addresses(r.Match.To)
-		planned.Match.From, planned.Match.To = nil, nil
+		planned.Sides = d.sides(&planned.Match)
 		d.plan.Rules = append(d.plan.Rules, planned)
 	}
+	for _, r := range d.policy.Redirects {
+		planned := PlannedRedirect{Name: r.Name, Match: r.Match, ToPort: r.ToPort, Pos: r.Pos}
+		planned.Sides = d.sides(&planned.Match)
+		d.plan.Redirects = append(d.plan.Redirects, planned)
+	}
+}
+
+// sides takes the addresses out of a match and resolves them.
+func (d *deriver) sides(m *Match) Sides {
+	s := Sides{From: d.addresses(m.From), To: d.addresses(m.To)}
+	if len(m.NotFrom) > 0 {
+		s.NotFrom = d.addresses(m.NotFrom)
+	}
+	if len(m.NotTo) > 0 {
+		s.NotTo = d.addresses(m.NotTo)
+	}
+	m.From, m.To, m.NotFrom, m.NotTo = nil, nil, nil, nil
+	return s
 }
 
 // addresses turns what a rule names into ranges, sorted and merged.
 func (d *deriver) addresses(ops []Operand) Addresses {
 	if len(ops) == 0 {
 		return Addresses{Any: true}
+	}
+	if len(ops) == 1 && ops[0].Kind == OfSet { // the usual case of very long ones, sorted and merged already
+		for _, s := range d.policy.Sets {
+			if s.Name == ops[0].Name {
+				return Addresses{Name: named(ops[0]), Ranges: s.Ranges}
+			}
+		}
 	}
 	var b netipx.IPSetBuilder
 	for _, o := range ops {

@@ -4,6 +4,7 @@ package policy
 
 import (
 	"net/netip"
+	"sort"
 
 	"go4.org/netipx"
 )
@@ -16,6 +17,8 @@ type Plan struct {
 	Groups   []PlannedGroup
 	Rules    []PlannedRule
 	Forwards []PlannedForward
+	// Redirects send flows to the router itself: they use no link.
+	Redirects []PlannedRedirect
 	// Default is where flows go that no rule takes, by Family.
 	Default    [2]Verdict
 	DefaultPos Pos
@@ -90,11 +93,34 @@ type Verdict struct {
 
 // PlannedRule is a rule with the addresses of the moment.
 type PlannedRule struct {
-	Name     string
-	Match    Match // everything but From and To, which are resolved below
-	From, To Addresses
-	Via      [2]Verdict // by Family
-	Pos      Pos
+	Name  string
+	Match Match // everything but addresses
+	Sides
+	Via [2]Verdict // by Family
+	Pos Pos
+}
+
+// Sides are the addresses that a rule matches at both ends of a flow, and those that it does not.
+type Sides struct {
+	From, To       Addresses
+	NotFrom, NotTo Addresses
+}
+
+// In tells whether anything can match in that family: a LAN without an address cannot.
+func (s Sides) In(f Family) bool { return s.From.Takes(f) && s.To.Takes(f) }
+
+// Open tells whether no address is asked for, of either family.
+func (s Sides) Open() bool {
+	return s.From.Any && s.To.Any && len(s.NotFrom.Ranges) == 0 && len(s.NotTo.Ranges) == 0
+}
+
+// PlannedRedirect is a redirect with the addresses of the moment.
+type PlannedRedirect struct {
+	Name  string
+	Match Match // everything but addresses
+	Sides
+	ToPort uint16
+	Pos    Pos
 }
 
 // Addresses are the addresses that one side of a rule matches.
@@ -106,13 +132,11 @@ type Addresses struct {
 
 // In are the ranges of one family, in order.
 func (a Addresses) In(f Family) []netipx.IPRange {
-	var out []netipx.IPRange
-	for _, r := range a.Ranges {
-		if FamilyOf(r.From()) == f {
-			out = append(out, r)
-		}
+	v6 := sort.Search(len(a.Ranges), func(i int) bool { return a.Ranges[i].From().Is6() }) // IPv4 comes first
+	if f == V4 {
+		return a.Ranges[:v6]
 	}
-	return out
+	return a.Ranges[v6:]
 }
 
 // Takes tells whether the side can match in that family at all: a LAN without an address cannot.

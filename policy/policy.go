@@ -10,6 +10,7 @@ package policy
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"go4.org/netipx"
 )
@@ -24,7 +25,9 @@ type Policy struct {
 	Sets     []Set
 	Rules    []Rule // in the order in which they are tried
 	Forwards []Forward
-	Default  Target // Kind None: whatever no rule takes is left to the main table
+	// Redirects are tried in order too.
+	Redirects []Redirect
+	Default   Target // Kind None: whatever no rule takes is left to the main table
 	// DefaultPos is where the default block stands.
 	DefaultPos Pos
 }
@@ -163,15 +166,30 @@ type Rule struct {
 
 // Match says which flows a rule takes. Every field that is set must match; an empty field matches everything.
 type Match struct {
-	Router      bool       // flows of the router itself; otherwise flows that come in from anywhere but a link
-	From, To    []Operand  // source and destination, any of them
+	Router      bool      // flows of the router itself; otherwise flows that come in from anywhere but a link
+	From, To    []Operand // source and destination, any of them
+	NotFrom     []Operand // and none of these
+	NotTo       []Operand
 	Protocols   []Protocol // empty: all
 	Ports       []PortRange
 	SourcePorts []PortRange
 	DSCP        []uint8 // six bits, as in RFC 2474
 	Marks       []MaskedMark
 	Interfaces  []string // input interface
+	Users       []uint32 // of the router's own sockets
+	MACs        []MAC    // source of the frame that the packet came in
 }
+
+// SameShape tells whether two matches ask the same, addresses aside.
+func (m Match) SameShape(other Match) bool {
+	return m.Router == other.Router && slices.Equal(m.Protocols, other.Protocols) &&
+		slices.Equal(m.Ports, other.Ports) && slices.Equal(m.SourcePorts, other.SourcePorts) &&
+		slices.Equal(m.DSCP, other.DSCP) && slices.Equal(m.Marks, other.Marks) &&
+		slices.Equal(m.Interfaces, other.Interfaces) && slices.Equal(m.Users, other.Users) && slices.Equal(m.MACs, other.MACs)
+}
+
+// MAC is an Ethernet address.
+type MAC [6]byte
 
 // OperandKind says what an Operand refers to.
 type OperandKind uint8
@@ -223,4 +241,13 @@ type Forward struct {
 	Port     uint16
 	To       netip.AddrPort
 	Pos      Pos
+}
+
+// Redirect sends flows from inside, wherever they are addressed, to a proxy on the router itself. What is for the router anyway
+// is left alone.
+type Redirect struct {
+	Name   string
+	Match  Match
+	ToPort uint16
+	Pos    Pos
 }

@@ -30,6 +30,7 @@ type Files struct {
 	Names   string // table names for iproute2
 	Sysctls string // what sysctls were before enlace changed them
 	Lock    string // held while the kernel is changed
+	Lists   string // directory of what long lists hold, because the kernel takes seconds to tell
 }
 
 // FilesBelow are the usual places below a root directory, which is "/" except in tests.
@@ -38,6 +39,7 @@ func FilesBelow(root string) Files {
 		Names:   filepath.Join(root, "etc/iproute2/rt_tables.d/enlace.conf"),
 		Sysctls: filepath.Join(root, "run/enlace/sysctls.json"),
 		Lock:    filepath.Join(root, "run/enlace/lock"),
+		Lists:   filepath.Join(root, "run/enlace/lists"),
 	}
 }
 
@@ -85,6 +87,7 @@ type Pass struct {
 
 	namesFile string
 	names     []byte // nil: the file is right
+	lists     []nft.List
 }
 
 // Len is how many objects differ from what the policy wants.
@@ -127,9 +130,11 @@ func (k *Kernel) Compare(p policy.Policy) (*Pass, error) {
 	}
 	pass.before = have
 	pass.routes = rtnl.Diff(have, want)
-	if pass.table, err = nft.Diff(table, nft.Compile(pass.Plan)); err != nil {
+	wanted := nft.Compile(pass.Plan)
+	if pass.table, err = nft.Diff(table, wanted, k.files.recall); err != nil {
 		return nil, err
 	}
+	pass.lists = wanted.Lists()
 	pass.namesFile = k.files.Names
 	if names := rtnl.TableNames(pass.Plan); !rtnl.SameFile(k.files.Names, names) {
 		pass.names = names
@@ -168,6 +173,9 @@ func (k *Kernel) build(pass *Pass) error {
 	if err := k.rt.Add(pass.routes, pass.Plan.Settings.Protocol); err != nil {
 		return err
 	}
+	if err := k.files.keep(pass.lists); err != nil {
+		return err
+	}
 	return k.nft.Apply(pass.table)
 }
 
@@ -180,6 +188,7 @@ func (k *Kernel) finish(pass *Pass) error {
 		k.rt.SetSysctls(forwarding),
 		k.rt.Remove(pass.routes, settings.Protocol),
 		k.nft.Tidy(pass.table),
+		k.files.forget(pass.lists),
 	}
 	for _, mark := range pass.table.Freed {
 		errs = append(errs, k.rt.Release(mark, settings.MarkMask))
@@ -248,7 +257,7 @@ func (k *Kernel) Down(s policy.Settings) ([]string, error) {
 	if err := k.rt.Remove(change, s.Protocol); err != nil {
 		return lines, err
 	}
-	return append(lines, change.Lines()...), rtnl.RemoveNames(k.files.Names)
+	return append(lines, change.Lines()...), errors.Join(rtnl.RemoveNames(k.files.Names), os.RemoveAll(k.files.Lists))
 }
 
 // hold makes sure that nobody else changes the kernel for enlace at the same time. It waits for its turn.

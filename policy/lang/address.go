@@ -79,7 +79,7 @@ func (d *decoder) prefixes(out *[]netip.Prefix) reader {
 // ranges reads a list of addresses, prefixes and ranges. Duplicates and overlaps are merged.
 func (d *decoder) ranges(out *[]netipx.IPRange) reader {
 	return func(a *hclsyntax.Attribute) {
-		var b netipx.IPSetBuilder
+		var list []netipx.IPRange
 		for _, v := range d.elements(a) {
 			if v.Type() != cty.String {
 				d.fail(a.Expr.Range(), "Wrong type", "%q wants addresses in quotes.", a.Name)
@@ -90,11 +90,9 @@ func (d *decoder) ranges(out *[]netipx.IPRange) reader {
 				d.fail(a.Expr.Range(), "Unusable address", "%s.", capital(err.Error()))
 				continue
 			}
-			b.AddRange(r)
+			list = append(list, r)
 		}
-		if set, err := b.IPSet(); err == nil {
-			*out = set.Ranges()
-		}
+		*out = merged(list)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
+	"go4.org/netipx"
 
 	"enlace/policy"
 )
@@ -17,6 +18,7 @@ import (
 func (d *decoder) labelled() map[string]func(*hclsyntax.Block) {
 	return map[string]func(*hclsyntax.Block){
 		"lan": d.lan, "link": d.link, "group": d.group, "set": d.set, "rule": d.rule, "forward": d.forward,
+		"redirect": d.redirect,
 	}
 }
 
@@ -105,11 +107,7 @@ func (d *decoder) once(kind, name string, at hcl.Range) bool {
 }
 
 func (d *decoder) unknownBlock(b *hclsyntax.Block) {
-	if later, ok := laterBlocks[b.Type]; ok {
-		d.fail(b.DefRange(), "Not available yet", "A block %q %s. Remove it: enlace does not accept what it would ignore.", b.Type, later)
-		return
-	}
-	known := []string{"default", "forward", "group", "lan", "link", "locals", "rule", "set", "settings"}
+	known := []string{"default", "forward", "group", "lan", "link", "locals", "redirect", "rule", "set", "settings"}
 	d.fail(b.TypeRange, "Unknown block", "There is no block %q.%s", b.Type, hint(b.Type, known))
 }
 
@@ -234,8 +232,13 @@ func (d *decoder) member(b *hclsyntax.Block, seen map[string]bool) (policy.Membe
 
 func (d *decoder) set(b *hclsyntax.Block) {
 	s := policy.Set{Name: b.Labels[0], Pos: pos(b.DefRange())}
-	d.body(b, fields{"elements": d.ranges(&s.Ranges)}, "elements")
+	var inline, listed []netipx.IPRange
+	d.body(b, fields{"elements": d.ranges(&inline), "file": d.listFile(&listed)})
 	d.nested(b, nil)
+	if len(b.Body.Attributes) == 0 {
+		d.fail(b.DefRange(), "Missing attribute", "A set block needs \"elements\", \"file\", or both.")
+	}
+	s.Ranges = merged(append(inline, listed...))
 	d.out.Sets = append(d.out.Sets, s)
 }
 

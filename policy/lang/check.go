@@ -61,11 +61,18 @@ func (d *decoder) ownMarks() {
 // linkInputs complains about rules for flows that come in from a link: those are answered through it and never tried.
 func (d *decoder) linkInputs() {
 	for _, r := range d.out.Rules {
-		for _, name := range r.Match.Interfaces {
-			for _, l := range d.out.Links {
-				if l.Interface == name {
-					d.fail(d.scope.names["rule"][r.Name], "Rule never reached", "Interface %s is that of link %q. Flows that come in from a link are answered through it; rules are for flows from inside.", name, l.Name)
-				}
+		d.linkInput(d.scope.names["rule"][r.Name], r.Match.Interfaces)
+	}
+	for _, r := range d.out.Redirects {
+		d.linkInput(d.scope.names["redirect"][r.Name], r.Match.Interfaces)
+	}
+}
+
+func (d *decoder) linkInput(at hcl.Range, interfaces []string) {
+	for _, name := range interfaces {
+		for _, l := range d.out.Links {
+			if l.Interface == name {
+				d.fail(at, "Rule never reached", "Interface %s is that of link %q. Flows that come in from a link are answered through it; rules and redirects are for flows from inside.", name, l.Name)
 			}
 		}
 	}

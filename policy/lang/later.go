@@ -7,11 +7,6 @@ package lang
 
 const comesLater = "is part of the language's design, but does not work in this version"
 
-// laterBlocks are blocks at the top.
-var laterBlocks = map[string]string{
-	"redirect": comesLater,
-}
-
 // laterAttributes are attributes and inner blocks, by the block that they stand in.
 var laterAttributes = map[string]map[string]string{
 	"link": {
@@ -21,11 +16,9 @@ var laterAttributes = map[string]map[string]string{
 	"group":  {"flows": comesLater, "flowtable": comesLater},
 	"member": {"tier": comesLater},
 	"rule": {
-		"flows": comesLater, "user": comesLater, "cgroup": comesLater, "mac": comesLater, "hours": comesLater, "days": comesLater,
-		"domain": comesLater, "not_from": comesLater, "not_to": comesLater,
+		"flows": comesLater, "cgroup": comesLater, "hours": comesLater, "days": comesLater, "domain": comesLater,
 	},
 	"forward": {"hairpin": comesLater, "from": comesLater, "links": comesLater},
-	"set":     {"file": comesLater},
 }
 
 // laterValues are values of an attribute, by block and attribute.

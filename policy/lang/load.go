@@ -95,6 +95,9 @@ func Parse(sources ...Source) (policy.Policy, Report) {
 	if readable { // of a file that is cut off in the middle every reference would seem wrong
 		d.policy(blocks)
 	}
+	for name, text := range d.lists {
+		report.files[name] = &hcl.File{Bytes: text}
+	}
 	report.Diagnostics = tidy(d.diags)
 	return d.out, report
 }

@@ -79,7 +79,7 @@ func (d *decoder) forwardPort(b *hclsyntax.Block, out *uint16) reader {
 			return
 		}
 		if v.Type() != cty.Number && v.Type() != cty.String {
-			d.fail(a.Expr.Range(), "Not available yet", "A forward of several ports %s. Write one forward for each port.", comesLater)
+			d.fail(a.Expr.Range(), "One port wanted", "%q of a %s is one port. Write a block for each.", a.Name, b.Type)
 			return
 		}
 		r, err := portRange(v, d.serviceNetwork(b))
@@ -87,7 +87,7 @@ func (d *decoder) forwardPort(b *hclsyntax.Block, out *uint16) reader {
 		case err != nil:
 			d.fail(a.Expr.Range(), "Unusable port", "%s.", capital(err.Error()))
 		case r.First != r.Last:
-			d.fail(a.Expr.Range(), "Not available yet", "A forward of a range of ports %s. Write one forward for each port.", comesLater)
+			d.fail(a.Expr.Range(), "One port wanted", "%q of a %s is one port. Write a block for each.", a.Name, b.Type)
 		default:
 			*out = r.First
 		}

@@ -3,7 +3,10 @@
 package lang
 
 import (
+	"errors"
 	"fmt"
+	"net"
+	"os/user"
 	"strconv"
 	"strings"
 
@@ -16,25 +19,53 @@ import (
 func (d *decoder) rule(b *hclsyntax.Block) {
 	r := policy.Rule{Name: b.Labels[0], Otherwise: policy.Target{Kind: policy.ToDefault}, Pos: pos(b.DefRange())}
 	m := &r.Match
-	d.body(b, fields{
-		"from":        d.side(&m.From, &m.Router),
-		"to":          d.side(&m.To, nil),
-		"protocol":    d.protocols(&m.Protocols),
-		"port":        d.ports(b, &m.Ports),
-		"source_port": d.ports(b, &m.SourcePorts),
-		"tos":         d.tos(&m.DSCP),
-		"dscp":        d.dscp(&m.DSCP),
-		"mark":        d.marks(&m.Marks),
-		"interface":   d.inputs(&m.Interfaces),
-		"via":         d.target(&r.Via, "link", "group", "main"),
-		"otherwise":   d.target(&r.Otherwise, "default", "reject", "drop", "link", "group"),
-	}, "via")
+	known := d.matches(b, m)
+	known["from"] = d.side(&m.From, &m.Router)
+	known["tos"], known["dscp"] = d.tos(&m.DSCP), d.dscp(&m.DSCP)
+	known["mark"], known["user"] = d.marks(&m.Marks), d.users(&m.Users)
+	known["via"] = d.target(&r.Via, "link", "group", "main")
+	known["otherwise"] = d.target(&r.Otherwise, "default", "reject", "drop", "link", "group")
+	d.body(b, known, "via")
 	d.nested(b, nil)
 	d.contradictions(b, m)
 	if a := b.Body.Attributes["otherwise"]; a != nil && r.Otherwise == r.Via {
 		d.fail(a.Expr.Range(), "Contradiction", "otherwise is the same as via, which has no live link then.")
 	}
 	d.out.Rules = append(d.out.Rules, r)
+}
+
+// matches are the attributes that rules and redirects have in common.
+func (d *decoder) matches(b *hclsyntax.Block, m *policy.Match) fields {
+	return fields{
+		"from":        d.side(&m.From, nil),
+		"to":          d.side(&m.To, nil),
+		"not_from":    d.side(&m.NotFrom, nil),
+		"not_to":      d.side(&m.NotTo, nil),
+		"protocol":    d.protocols(&m.Protocols),
+		"port":        d.ports(b, &m.Ports),
+		"source_port": d.ports(b, &m.SourcePorts),
+		"interface":   d.inputs(&m.Interfaces),
+		"mac":         d.macs(&m.MACs),
+	}
+}
+
+// redirect reads where flows from inside are sent instead of where they are addressed: to a proxy on the router.
+func (d *decoder) redirect(b *hclsyntax.Block) {
+	r := policy.Redirect{Name: b.Labels[0], Pos: pos(b.DefRange())}
+	known := d.matches(b, &r.Match)
+	known["to_port"] = d.forwardPort(b, &r.ToPort)
+	d.body(b, known, "protocol", "port", "to_port")
+	d.nested(b, nil)
+	d.contradictions(b, &r.Match)
+	if a := b.Body.Attributes["protocol"]; a != nil {
+		for _, p := range r.Match.Protocols {
+			if p != policy.TCP && p != policy.UDP {
+				d.fail(a.Expr.Range(), "Unusable protocol", "A redirect is for \"tcp\" or \"udp\", or both.")
+				break
+			}
+		}
+	}
+	d.out.Redirects = append(d.out.Redirects, r)
 }
 
 // contradictions finds matches that no packet can fulfil, or that lack what they need.
@@ -61,6 +92,15 @@ func (d *decoder) contradictions(b *hclsyntax.Block, m *policy.Match) {
 	}
 	if m.Router && attrs["interface"] != nil {
 		d.fail(attrs["interface"].NameRange, "Contradiction", "The router's own flows do not come in by an interface. Remove interface, or from = router.")
+	}
+	if m.Router && attrs["mac"] != nil {
+		d.fail(attrs["mac"].NameRange, "Contradiction", "The router's own flows do not come in a frame. Remove mac, or from = router.")
+	}
+	if a := attrs["user"]; a != nil && !m.Router {
+		d.fail(a.NameRange, "Contradiction", "Only the router's own flows have a user. Add from = router, or remove user.")
+	}
+	if m.Router && attrs["not_from"] != nil {
+		d.fail(attrs["not_from"].NameRange, "Contradiction", "The router's own flows have the address of the link that they leave by, which is not chosen yet. Remove not_from.")
 	}
 	if attrs["otherwise"] != nil && attrs["via"] != nil && d.isMain(attrs["via"]) {
 		d.fail(attrs["otherwise"].NameRange, "Contradiction", "via = main leaves a flow to the main table, which has no otherwise. Remove it.")
@@ -164,6 +204,53 @@ func markOf(v cty.Value) (policy.MaskedMark, error) {
 		m.Mask = uint32(bits)
 	}
 	return m, nil
+}
+
+// users reads the owners of the router's own sockets, by name or number. Names are looked up on this host.
+func (d *decoder) users(out *[]uint32) reader {
+	return func(a *hclsyntax.Attribute) {
+		for _, v := range d.elements(a) {
+			if n, err := wholeOf(v); err == nil {
+				if n < 0 || n >= 1<<32-1 {
+					d.fail(a.Expr.Range(), "Unknown user", "%d is not the number of a user.", n)
+					continue
+				}
+				*out = append(*out, uint32(n))
+				continue
+			}
+			if v.Type() != cty.String {
+				d.fail(a.Expr.Range(), "Wrong type", "%q wants names of users in quotes, such as \"proxy\", or their numbers.", a.Name)
+				return
+			}
+			u, err := user.Lookup(v.AsString())
+			if err != nil {
+				d.fail(a.Expr.Range(), "Unknown user", "This host has no user %q. Install the program that it belongs to first, or write the user's number.", v.AsString())
+				continue
+			}
+			if n, err := strconv.ParseUint(u.Uid, 10, 32); err == nil {
+				*out = append(*out, uint32(n))
+			}
+		}
+	}
+}
+
+// macs reads Ethernet addresses.
+func (d *decoder) macs(out *[]policy.MAC) reader {
+	return func(a *hclsyntax.Attribute) {
+		for _, v := range d.elements(a) {
+			var mac policy.MAC
+			var hw net.HardwareAddr
+			err := errors.New("not text")
+			if v.Type() == cty.String {
+				hw, err = net.ParseMAC(v.AsString())
+			}
+			if err != nil || copy(mac[:], hw) != len(hw) || hw[0]&1 != 0 {
+				d.fail(a.Expr.Range(), "Unusable address", "mac wants Ethernet addresses of hosts in quotes, such as \"52:54:00:12:34:56\".")
+				continue
+			}
+			*out = append(*out, mac)
+		}
+	}
 }
 
 // inputs reads names of input interfaces.

@@ -4,6 +4,7 @@ package lang
 
 import (
 	"slices"
+	"sort"
 
 	"go4.org/netipx"
 
@@ -17,15 +18,65 @@ func (d *decoder) shadowed() {
 	for i, r := range d.out.Rules {
 		sides[i] = [2]side{d.sideOf(r.Match.From), d.sideOf(r.Match.To)}
 	}
+	inRun := d.shadowedInRuns(sides)
 	for i, later := range d.out.Rules {
 		for j, earlier := range d.out.Rules[:i] {
-			if covers(earlier.Match, later.Match) && sides[j][0].covers(sides[i][0]) && sides[j][1].covers(sides[i][1]) {
-				d.warn(d.scope.names["rule"][later.Name], "Rule never reached",
-					"Rule %q (%s) already takes every flow that this one matches. Move this rule before it, or remove one.", earlier.Name, earlier.Pos)
+			if inRun[i] != 0 && inRun[i] == inRun[j] {
+				continue
+			}
+			if sides[j][0].covers(sides[i][0]) && sides[j][1].covers(sides[i][1]) && covers(earlier.Match, later.Match) {
+				d.neverReached(later, earlier)
 				break
 			}
 		}
 	}
+}
+
+func (d *decoder) neverReached(later, earlier policy.Rule) {
+	d.warn(d.scope.names["rule"][later.Name], "Rule never reached",
+		"Rule %q (%s) already takes every flow that this one matches. Move this rule before it, or remove one.", earlier.Name, earlier.Pos)
+}
+
+// shadowedInRuns looks at runs of rules for literal addresses, of which there may be thousands: comparing each with each would take
+// seconds. It returns the number of the run that each rule is in, 0 for none.
+func (d *decoder) shadowedInRuns(sides [][2]side) []int {
+	rules := d.out.Rules
+	inRun := make([]int, len(rules))
+	for number, run := range policy.Runs(len(rules), func(i, j int, s policy.Side) bool { return literalRun(rules[i].Match, rules[j].Match, s) }) {
+		var lists [][]netipx.IPRange
+		for i := run.First; i < run.Last; i++ {
+			inRun[i] = number + 1
+			lists = append(lists, sides[i][run.Side].known.Ranges())
+		}
+
+		reached := make([]bool, len(lists))
+		segments := policy.FirstMatch(lists)
+		for _, s := range segments {
+			reached[s.Owner] = true
+		}
+		for i, list := range lists {
+			if reached[i] {
+				continue
+			}
+			at := sort.Search(len(segments), func(k int) bool { return !segments[k].Range.To().Less(list[0].From()) })
+
+			d.neverReached(rules[run.First+i], rules[run.First+segments[at].Owner])
+		}
+	}
+	return inRun
+}
+
+// literalRun tells whether two rules differ in one side's addresses only, and those stand in the rules themselves.
+func literalRun(a, b policy.Match, s policy.Side) bool {
+	differ, same := [2][]policy.Operand{a.From, b.From}, [2][]policy.Operand{a.To, b.To}
+	if s == policy.Destination {
+		differ, same = same, differ
+	}
+	literal := func(ops []policy.Operand) bool {
+		return len(ops) > 0 && !slices.ContainsFunc(ops, func(o policy.Operand) bool { return o.Kind != policy.Literal })
+	}
+	return literal(differ[0]) && literal(differ[1]) && slices.Equal(same[0], same[1]) &&
+		slices.Equal(a.NotFrom, b.NotFrom) && slices.Equal(a.NotTo, b.NotTo) && a.SameShape(b)
 }
 
 // covers tells whether every flow that b matches is matched by a, addresses aside.
@@ -33,6 +84,8 @@ func covers(a, b policy.Match) bool {
 	return a.Router == b.Router &&
 		listCovers(a.Protocols, b.Protocols) && listCovers(a.DSCP, b.DSCP) &&
 		listCovers(a.Marks, b.Marks) && listCovers(a.Interfaces, b.Interfaces) &&
+		listCovers(a.Users, b.Users) && listCovers(a.MACs, b.MACs) &&
+		exceptionsCover(a.NotFrom, b.NotFrom) && exceptionsCover(a.NotTo, b.NotTo) &&
 		portsCover(a.Ports, b.Ports) && portsCover(a.SourcePorts, b.SourcePorts)
 }
 
@@ -47,6 +100,16 @@ func listCovers[T comparable](a, b []T) bool {
 		}
 	}
 	return len(b) > 0
+}
+
+// exceptionsCover: what a leaves out, b must leave out too.
+func exceptionsCover(a, b []policy.Operand) bool {
+	for _, x := range a {
+		if !slices.Contains(b, x) {
+			return false
+		}
+	}
+	return true
 }
 
 func portsCover(a, b []policy.PortRange) bool {
@@ -87,6 +150,14 @@ func (a side) covers(b side) bool {
 }
 
 func (d *decoder) sideOf(ops []policy.Operand) side {
+	if len(ops) == 1 && ops[0].Kind == policy.OfSet { // perhaps very long, and named by many rules
+		known, ok := d.setSides[ops[0].Name]
+		if !ok {
+			known = d.sideOf([]policy.Operand{ops[0], ops[0]}).known
+			d.setSides[ops[0].Name] = known
+		}
+		return side{known: known}
+	}
 	var b netipx.IPSetBuilder
 	s := side{any: len(ops) == 0, lans: map[string]bool{}}
 	for _, o := range ops {

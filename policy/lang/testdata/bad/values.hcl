@@ -64,7 +64,7 @@ rule "f" {
 forward "web" {
   link     = group.g                    # ERROR: "link" cannot be group.g
   protocol = "icmp"                     # ERROR: A forward is for one protocol that has ports
-  port     = "80-90"                    # ERROR: A forward of a range of ports is part of the language's design, but does not work
+  port     = "80-90"                    # ERROR: "port" of a forward is one port
   to       = "10.1.0.20:x"              # ERROR: is not ADDRESS or ADDRESS:PORT of a host
 }
 settings {

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nft
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"enlace/policy"
+)
+
+// postrouting is the guard of the first invariant: a packet whose flow belongs to one link never leaves by another. Flows that
+// nobody has numbered yet were routed by the kernel's choice (by = "route", the main table, a bound socket): a new one gets the
+// number of the link that it leaves by, and is held there from then on. What cannot be translated would leave with an address of
+// the inside, and is dropped: packets of no flow, and flows from before enlace that nobody translated.
+func (c *compiler) postrouting() {
+	rules := c.permittedByNumber()
+	if inside := c.insideNumbers(); len(inside) > 0 {
+		rules = append(rules, rule(oneOf(oif, inside), accept))
+	}
+	c.chain("postrouting", &Hook{"filter", "postrouting", mangle}, append(rules,
+		rule(inSet{selector: leaving(c.mask), set: "permitted"}, accept),
+		rule(inSet{selector: oifname, set: "uplinks"}, goTo("guard")),
+	)...)
+	c.chain("guard", nil,
+		rule(dispatch{selector: marked(true, c.mask), elems: []Element{{From: host32(0), Verdict: goTo("unnumbered")}}}),
+		rule(isNoFlow, ofType{source, unix.RTN_LOCAL}, accept),
+		// Address detection and multicast reports of IPv6 have no source yet (RFC 4862); such packets are never forwarded.
+		rule(isNoFlow, inPrefix{selector: address(source, 1), prefix: netip.PrefixFrom(netip.IPv6Unspecified(), 128)}, accept),
+		rule(isNoFlow, inSet{selector: oifname, set: "translated"}, counter{}, drop).because("of no flow: it cannot be translated"),
+		rule(isNoFlow, accept),
+		rule(counter{}, drop).because("its flow belongs to another link"),
+	)
+	c.chain("unnumbered", nil,
+		rule(isNew, dispatch{selector: oifname, set: "holds"}),
+		rule(isNew, accept),
+		rule(isTranslated, accept),
+		rule(ofType{source, unix.RTN_LOCAL}, accept),
+		rule(inSet{selector: oifname, set: "translated"}, counter{}, drop).because("of a flow from before enlace, not translated"),
+	)
+}
+
+// fewLinks is up to how many links a comparison with each is cheaper than a look-up (BenchmarkPacketCost).
+const fewLinks = 4
+
+// permittedByNumber is the quick way through the guard: a flow's packet that leaves by its link, whose interface number is known.
+func (c *compiler) permittedByNumber() []Rule {
+	var rules []Rule
+	var all []Element
+	for _, l := range c.plan.Links {
+		if l.Index == 0 {
+			continue
+		}
+		e := numbered(l.Interface, l.Index)
+		rules = append(rules, rule(oneOf(oif, []Element{e}), equals{selector: marked(true, c.mask), value: host32(l.Mark)}, accept))
+		all = append(all, Element{From: append(e.From, host32(l.Mark)...), Label: e.Label + " . " + mark.show(host32(l.Mark))})
+	}
+	if len(rules) <= fewLinks {
+		return rules
+	}
+	return []Rule{rule(inSet{selector: leavingByNumber(c.mask), elems: distinct(all)}, accept)}
+}
+
+// translation is done once for a flow. Sockets of the router that are bound to another address of the interface keep it.
+func (c *compiler) translation() {
+	var rules []Rule
+	if len(c.plan.Forwards) > 0 {
+		for _, f := range c.plan.Forwards {
+			rules = append(rules, rule(
+				equals{selector: iifname, value: ifnameBytes(f.Interface)},
+				ofFamily(policy.FamilyOf(f.To.Addr())),
+				equals{selector: portOf(destination, uint8(f.Protocol)), value: net16(f.Port)},
+				ofType{destination, unix.RTN_LOCAL},
+				counter{}, dnat{f.To},
+			).because("forward %s, %s", f.Name, f.Pos))
+		}
+	}
+	if len(c.plan.Redirects) > 0 {
+		rules = append(rules, rule(inSet{selector: iifname, set: "uplinks", not: true}, goTo("redirects")))
+	}
+	if len(rules) > 0 {
+		c.chain("dstnat", &Hook{"nat", "prerouting", dstnat}, rules...)
+	}
+	c.redirects()
+	c.chain("srcnat", &Hook{"nat", "postrouting", srcnat}, rule(inSet{selector: oifname, set: "translated"}, goTo("translate")))
+	rules = []Rule{rule(ofOutput{}, accept), rule(counter{}, masquerade{})}
+	if inside := c.insideNumbers(); len(inside) > 0 { // they have no address of a link, and asking is not free
+		rules = append([]Rule{rule(oneOf(iif, inside), counter{}, masquerade{})}, rules...)
+	}
+	c.chain("translate", nil, rules...)
+}
+
+// redirects send flows from inside to a proxy on the router; what is for the router already stays as it is.
+func (c *compiler) redirects() {
+	if len(c.plan.Redirects) == 0 {
+		return
+	}
+	before := rule(ofType{destination, unix.RTN_LOCAL}, accept)
+	c.chain("redirects", nil, append([]Rule{before}, c.redirected(func(r policy.PlannedRedirect) []Statement {
+		return []Statement{counter{}, redirect{r.ToPort}}
+	})...)...)
+}
+
+// redirected are rules that match the flows of each redirect, with what is to be done.
+func (c *compiler) redirected(what func(policy.PlannedRedirect) []Statement) []Rule {
+	var out []Rule
+	for _, r := range c.plan.Redirects {
+		name := "redirect_" + r.Name
+		for _, f := range policy.Families {
+			switch {
+			case r.Open() && f == policy.V4:
+				out = append(out, rule(append(c.matches(name, r.Match, r.Sides, -1), what(r)...)...).because("redirect %s, %s", r.Name, r.Pos))
+			case !r.Open() && r.In(f):
+				out = append(out, rule(append(c.matches(name, r.Match, r.Sides, int(f)), what(r)...)...).because("redirect %s, %s", r.Name, r.Pos))
+			}
+		}
+	}
+	return out
+}

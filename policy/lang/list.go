@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lang
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"unicode/utf8"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+	"go4.org/netipx"
+)
+
+// A list file has one address, prefix or range FIRST-LAST in a line, of either family. From # or ; on a line is a comment. Order,
+// duplicates and overlaps do not matter.
+
+// largestList is the size of a list file that is read at all: several million lines.
+const largestList = 128 << 20
+
+// listFile reads the list file that an attribute names, relative to the policy.
+func (d *decoder) listFile(out *[]netipx.IPRange) reader {
+	return func(a *hclsyntax.Attribute) {
+		v, ok := d.as(a, cty.String, "the name of a file in quotes")
+		if !ok {
+			return
+		}
+		name := v.AsString()
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(filepath.Dir(a.SrcRange.Filename), name)
+		}
+		text, err := readList(name)
+		if err != nil {
+			d.fail(a.Expr.Range(), "Unreadable list", "%s.", capital(err.Error()))
+			return
+		}
+		d.lists[name] = text
+		ranges, bad := parseList(name, text)
+		d.diags = append(d.diags, bad...)
+		if len(ranges) == 0 && len(bad) == 0 {
+			d.warn(a.Expr.Range(), "Empty list", "%s has no element: rules that name this set take no flows.", name)
+		}
+		*out = ranges
+	}
+}
+
+func readList(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file", name)
+	}
+	if info.Size() > largestList {
+		return nil, fmt.Errorf("%s has %d bytes; a list has at most %d", name, info.Size(), largestList)
+	}
+	return os.ReadFile(name)
+}
+
+// mostBad is how many bad lines of a list are told: a file of something else has nothing but bad lines.
+const mostBad = 20
+
+// parseList reads the text of a list file. Lines that cannot be read are reported, each with its place.
+func parseList(name string, text []byte) ([]netipx.IPRange, hcl.Diagnostics) {
+	var out []netipx.IPRange
+	var bad hcl.Diagnostics
+	at := 0
+	for number := 1; at < len(text) && len(bad) < mostBad; number++ {
+		line, start := text[at:], at
+		if end := bytes.IndexByte(line, '\n'); end >= 0 {
+			line = line[:end]
+			at++
+		}
+		at += len(line)
+		if c := bytes.IndexAny(line, "#;"); c >= 0 {
+			line = line[:c]
+		}
+		if number == 1 {
+			line = bytes.TrimPrefix(line, []byte("\ufeff")) // editors of other systems begin a file with it
+		}
+		element := string(bytes.TrimSpace(line))
+		if element == "" {
+			continue
+		}
+		r, err := listed(element)
+		if err != nil {
+			bad = append(bad, badLine(name, number, start, len(line), err))
+			continue
+		}
+		out = append(out, r)
+	}
+	return out, bad
+}
+
+// listed reads an element of a list. Lists of others often have prefixes with bits behind their length; what is meant is clear, but
+// whether it is meant is not, so they are refused like in a policy.
+func listed(element string) (netipx.IPRange, error) {
+	if !utf8.ValidString(element) || len(element) > 128 {
+		return netipx.IPRange{}, fmt.Errorf("this line is not an address, a prefix or a range FIRST-LAST")
+	}
+	return ParseRange(element)
+}
+
+func badLine(name string, number, start, size int, err error) *hcl.Diagnostic {
+	from := hcl.Pos{Line: number, Column: 1, Byte: start}
+	to := hcl.Pos{Line: number, Column: size + 1, Byte: start + size}
+	return &hcl.Diagnostic{
+		Severity: hcl.DiagError, Summary: "Unusable line in a list", Detail: capital(err.Error()) + ".",
+		Subject: &hcl.Range{Filename: name, Start: from, End: to},
+	}
+}
+
+// merged are ranges in order, without duplicates and overlaps.
+func merged(list []netipx.IPRange) []netipx.IPRange {
+	var b netipx.IPSetBuilder
+	for _, r := range list {
+		b.AddRange(r)
+	}
+	set, err := b.IPSet()
+	if err != nil {
+		panic("lang: a range that was accepted is not valid: " + err.Error())
+	}
+	return set.Ranges()
+}
