@@ -79,6 +79,8 @@ func contestants() []ruleset {
 		{name: "seed's script", links: 2, script: legacy(seedScript(2))},
 		{name: "seed's script, 1,000 marks", links: 2, script: legacy(seedScript(2)) + manyMarks(1000)},
 		{name: "enlace", links: 2, policy: costPolicy(2), least: [3]float64{0.70, 0, 0.60}},
+		{name: "enlace, list of 10,000", links: 2, list: 10_000, policy: costPolicy(2) + listRule, least: [3]float64{0.60, 0, 0.52}},
+		{name: "enlace, list of 100,000", links: 2, list: 100_000, policy: costPolicy(2) + listRule, least: [3]float64{0.60, 0, 0.48}},
 		{name: "enlace, 64 links", links: 64, policy: costPolicy(64), least: [3]float64{0.60, 0, 0}},
 		{name: "enlace, 2 pins", links: 2, policy: costPolicy(2) + pins(2)},
 		{name: "enlace, 10,000 pins", links: 2, policy: costPolicy(2) + pins(10_000)},

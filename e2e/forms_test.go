@@ -146,6 +146,7 @@ func listed() string {
 	b.WriteString(links + balanced + `
 set "hosts" { file = "hosts.txt" }
 set "ranges" { file = "ranges.txt" }
+set "nets" { file = "nets.txt" }
 set "few" { elements = ["198.51.100.7", "198.51.100.9", "2001:db8:ffff::7", "2001:db8:ffff::9"] }
 rule "hosts" {
   to  = set.hosts
@@ -154,6 +155,16 @@ rule "hosts" {
 rule "ranges" {
   to  = set.ranges
   via = link.embratel
+}
+rule "nets" {
+  from   = lan.office
+  not_to = set.nets
+  via    = link.embratel
+}
+rule "more_nets" {
+  from = set.ranges
+  to   = set.nets
+  via  = link.embratel
 }
 rule "few" {
   to  = set.few
@@ -185,6 +196,11 @@ func (r *router) writeLists(n int) {
 		fmt.Fprintf(&hosts, "20.%d.%d.%d\n2001:db8:1:%x::1\n", i/8192, i/32%256, i%32*8, i)
 		fmt.Fprintf(&ranges, "30.%d.%d.0-30.%d.%d.99 # range %d\n2001:db8:2:%x::/64\n", i/256, i%256, i/256, i%256, i, 2*i)
 	}
+	var nets strings.Builder
+	for i := range n {
+		fmt.Fprintf(&nets, "40.%d.%d.0/26\n40.%d.%d.128/25\n2001:db8:3:%x::/64\n2001:db8:4:%x::/63\n41.0.%d.%d\n", i/256, i%256, i/256, i%256, 2*i, 4*i, i/128, 2*i%256)
+	}
+	must(r.t, os.WriteFile(filepath.Join(r.root, "nets.txt"), []byte(nets.String()), 0o600))
 	ranges.WriteString("255.0.0.0/8\nffff::/16 ; up to the highest address\n")
 	must(r.t, os.WriteFile(filepath.Join(r.root, "hosts.txt"), []byte(hosts.String()), 0o600))
 	must(r.t, os.WriteFile(filepath.Join(r.root, "ranges.txt"), []byte(ranges.String()), 0o600))

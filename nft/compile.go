@@ -18,7 +18,7 @@ import (
 // How a packet goes through it is told in the comments of the functions below, one for each base chain. Names of sets,
 // maps and chains are stable: other programs may read them, and `nft list table inet enlace` is meant to be read.
 func Compile(p policy.Plan) Table {
-	c := compiler{plan: p, mask: p.Settings.MarkMask, seen: map[string]bool{}}
+	c := compiler{plan: p, mask: p.Settings.MarkMask, parts: map[string][]part{}}
 	for _, f := range policy.Families {
 		c.relevant[f] = p.Active[f] || c.refuses(f)
 	}
@@ -39,8 +39,8 @@ type compiler struct {
 	mask     uint32
 	relevant [2]bool // families that rules are made for
 	table    Table
-	seen     map[string]bool // names of address sets that are in the table already
-	rejects  bool            // some rule needs the chain that rejects
+	parts    map[string][]part // sets of the lists of addresses that are in the table already, by name
+	rejects  bool              // some rule needs the chain that rejects
 }
 
 // refuses tells whether any rule rejects or drops flows of a family: then it matters even when no link carries it.

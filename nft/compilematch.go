@@ -4,31 +4,35 @@ package nft
 
 import (
 	"bytes"
+	"slices"
 	"sort"
 
 	"enlace/policy"
 )
 
-// matches are the conditions of a rule in one family, or in any when it is -1. name is what sets of its own are called after.
-func (c *compiler) matches(name string, m policy.Match, s policy.Sides, family int) []Statement {
-	var out []Statement
-	if len(m.Interfaces) > 0 {
-		out = append(out, c.interfaces(m.Interfaces))
+// matching are the rules that do something with what a rule of the policy matches in one family, or in any when it is -1: one, or more
+// when a long list is in several sets. name is what sets of its own are called after.
+func (c *compiler) matching(name string, m policy.Match, s policy.Sides, family int, do ...Statement) []Rule {
+	var out []Rule
+	for _, sides := range c.sides(name, s, family) {
+		var all []Statement
+		if len(m.Interfaces) > 0 {
+			all = append(all, c.interfaces(m.Interfaces))
+		}
+		if family >= 0 && len(sides) == 0 && len(m.DSCP) == 0 {
+			all = append(all, ofFamily(family))
+		}
+		out = append(out, rule(append(append(append(all, sides...), c.rest(m, family)...), do...)...))
 	}
-	sides := c.sides(name, s, family)
-	if family >= 0 && len(sides) == 0 && len(m.DSCP) == 0 {
-		out = append(out, ofFamily(family))
-	}
-	out = append(out, sides...)
-	return append(out, c.rest(m, family)...)
+	return out
 }
 
-// sides are the conditions about addresses.
-func (c *compiler) sides(name string, s policy.Sides, family int) []Statement {
+// sides are the conditions about addresses: alternatives, of each of which all must be fulfilled.
+func (c *compiler) sides(name string, s policy.Sides, family int) [][]Statement {
+	out := [][]Statement{nil}
 	if family < 0 {
-		return nil
+		return out
 	}
-	var out []Statement
 	for _, side := range []struct {
 		at   int
 		of   policy.Addresses
@@ -40,9 +44,23 @@ func (c *compiler) sides(name string, s policy.Sides, family int) []Statement {
 		{destination, s.To, name + "_to", false},
 		{destination, s.NotTo, name + "_not_to", true},
 	} {
-		if !side.of.Any && (!side.not || side.of.Takes(policy.Family(family))) {
-			out = append(out, c.addresses(side.at, family, side.of, side.name, side.not))
+		if side.of.Any || side.not && !side.of.Takes(policy.Family(family)) {
+			continue
 		}
+		looks := c.addresses(side.at, family, side.of, side.name, side.not)
+		if side.not { // in none of the sets
+			for i := range out {
+				out[i] = append(out[i], looks...)
+			}
+			continue
+		}
+		var more [][]Statement // in any of them
+		for _, before := range out {
+			for _, look := range looks {
+				more = append(more, append(slices.Clone(before), look))
+			}
+		}
+		out = more
 	}
 	return out
 }

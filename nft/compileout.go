@@ -107,13 +107,17 @@ func (c *compiler) redirected(what func(policy.PlannedRedirect) []Statement) []R
 	var out []Rule
 	for _, r := range c.plan.Redirects {
 		name := "redirect_" + r.Name
+		var rules []Rule
 		for _, f := range policy.Families {
 			switch {
 			case r.Open() && f == policy.V4:
-				out = append(out, rule(append(c.matches(name, r.Match, r.Sides, -1), what(r)...)...).because("redirect %s, %s", r.Name, r.Pos))
+				rules = append(rules, c.matching(name, r.Match, r.Sides, -1, what(r)...)...)
 			case !r.Open() && r.In(f):
-				out = append(out, rule(append(c.matches(name, r.Match, r.Sides, int(f)), what(r)...)...).because("redirect %s, %s", r.Name, r.Pos))
+				rules = append(rules, c.matching(name, r.Match, r.Sides, int(f), what(r)...)...)
 			}
+		}
+		for _, one := range rules {
+			out = append(out, one.because("redirect %s, %s", r.Name, r.Pos))
 		}
 	}
 	return out

@@ -83,14 +83,14 @@ func (c *compiler) fold(rules []policy.PlannedRule, side policy.Side) []Rule {
 		}
 		slices.SortFunc(verdicts, func(a, b policy.Verdict) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), a.Index-b.Index) })
 		for _, v := range verdicts {
-			out = append(out, c.foldedRule(rules, side, f, v, targets[v]))
+			out = append(out, c.foldedRules(rules, side, f, v, targets[v])...)
 		}
 	}
 	return out
 }
 
-// foldedRule is the rule for the addresses that lead to one place.
-func (c *compiler) foldedRule(rules []policy.PlannedRule, side policy.Side, f policy.Family, v policy.Verdict, segments []policy.Segment) Rule {
+// foldedRules are for the addresses that lead to one place.
+func (c *compiler) foldedRules(rules []policy.PlannedRule, side policy.Side, f policy.Family, v policy.Verdict, segments []policy.Segment) []Rule {
 	first, last := rules[0], rules[len(rules)-1]
 	name := "run_" + first.Name + "_to_" + c.nameOf(v)
 	elems, single := segmentElements(rules, segments)
@@ -103,16 +103,13 @@ func (c *compiler) foldedRule(rules []policy.PlannedRule, side policy.Side, f po
 	} else {
 		rest.To = policy.Addresses{Any: true}
 	}
-	// The set stands where the condition on that side would stand.
-	look := inSet{selector: address(int(side), int(f)), set: set.Name}
-	conditions := []Statement{}
-	if len(rest.Match.Interfaces) > 0 {
-		conditions = append(conditions, c.interfaces(rest.Match.Interfaces))
-	}
-	conditions = append(append(conditions, look), c.sides("rule_"+first.Name, rest.Sides, int(f))...)
-	conditions = append(conditions, c.rest(rest.Match, int(f))...)
 	verdict := c.verdict(v)[1:] // without a counter: the elements count
-	return rule(append(conditions, verdict...)...).because("%d rules, %s (%s) to %s (%s)", len(rules), first.Name, first.Pos, last.Name, last.Pos)
+	look := inSet{selector: address(int(side), int(f)), set: set.Name}
+	var out []Rule
+	for _, one := range c.matching("rule_"+first.Name, rest.Match, rest.Sides, int(f), append([]Statement{look}, verdict...)...) {
+		out = append(out, one.because("%d rules, %s (%s) to %s (%s)", len(rules), first.Name, first.Pos, last.Name, last.Pos))
+	}
+	return out
 }
 
 // segmentElements are segments as elements, single hosts if they all are, each with the name of its rule.

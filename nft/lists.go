@@ -3,9 +3,14 @@
 package nft
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
+	"maps"
+	"math"
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -30,9 +35,11 @@ func (s Set) long() bool { return len(s.Elements) >= longList }
 // lists makes the chain, if there is any long list.
 func (c *compiler) lists() {
 	var rules []Rule
-	for _, s := range c.table.Sets {
+	for i := range c.table.Sets {
+		s := &c.table.Sets[i]
 		if s.long() {
-			rules = append(rules, rule(leave).because("%s", content{s.Name, s.count(), s.hash()}))
+			s.sum = s.hash()
+			rules = append(rules, rule(leave).because("%s", content{s.Name, s.count(), s.sum}))
 		}
 	}
 	if len(rules) > 0 {
@@ -75,6 +82,9 @@ func (s Set) count() int {
 
 // hash identifies the elements of a set.
 func (s Set) hash() uint64 {
+	if s.sum != 0 {
+		return s.sum
+	}
 	h := fnv.New64a()
 	_, _ = h.Write(s.pack())
 	return h.Sum64()
@@ -111,36 +121,89 @@ func unpack(b []byte) (out []Element, ok bool) {
 	return out, true
 }
 
-// addresses matches one side's addresses: a single prefix in place, everything else as a set with a name. Rules that name the
-// same set or lan share it.
-func (c *compiler) addresses(side, family int, a policy.Addresses, name string, not bool) Statement {
-	s := address(side, family)
+// addresses matches one side's addresses: a single prefix in place, everything else as sets with names, usually one. Rules that name
+// the same set or lan share it.
+func (c *compiler) addresses(side, family int, a policy.Addresses, name string, not bool) []Statement {
 	ranges := a.In(policy.Family(family))
 	if len(ranges) == 1 {
 		if p, ok := ranges[0].Prefix(); ok {
-			return inPrefix{selector: s, prefix: p, not: not}
+			return []Statement{inPrefix{selector: address(side, family), prefix: p, not: not}}
 		}
 	}
 	if a.Name != "" {
 		name = a.Name
 	}
-	set := c.addressSet(name, family, ranges)
-	return inSet{selector: s, set: set, not: not}
+	var out []Statement
+	for _, p := range c.addressSets(name, family, ranges) {
+		out = append(out, inSet{selector: networkOf(side, family, p.length), set: p.set, not: not})
+	}
+	return out
 }
 
-// addressSet adds a set of addresses unless it is there already, and returns its name.
-func (c *compiler) addressSet(name string, family int, ranges []netipx.IPRange) string {
-	hosts, single := hostsOf(ranges)
-	full := setName(name, family, single)
-	if !c.seen[full] {
-		c.seen[full] = true
-		s := Set{Name: full, Key: keyOf(family), Interval: !single, Elements: hosts}
-		if !single {
-			s.Elements = rangeElements(ranges)
-		}
-		c.table.Sets = append(c.table.Sets, s)
+// part is a set with some of the addresses of a list: all prefixes of one length, which are looked up by the network of an address,
+// or ranges.
+type part struct {
+	set    string
+	length int // of the prefixes, in bits; that of the whole address where it is looked up as it is
+}
+
+// addressSets adds the sets for a list of addresses unless they are there already, and returns them.
+func (c *compiler) addressSets(name string, family int, ranges []netipx.IPRange) []part {
+	key := fmt.Sprintf("%s%d", name, 4+2*family)
+	if parts, ok := c.parts[key]; ok {
+		return parts
 	}
-	return full
+	whole := int(keyOf(family).typ.Bytes) * 8
+	var parts []part
+	add := func(kind string, length int, interval bool, elems []Element) {
+		p := part{fmt.Sprintf("%s%s%d", name, kind, 4+2*family), length}
+		parts = append(parts, p)
+		c.table.Sets = append(c.table.Sets, Set{Name: p.set, Key: keyOf(family), Interval: interval, Elements: elems})
+	}
+	if hosts, ok := hostsOf(ranges); ok {
+		add("_hosts", whole, false, hosts)
+	} else {
+		lengths, rest := byLength(ranges)
+		for _, l := range slices.Sorted(maps.Keys(lengths)) {
+			elems := rangeElements(lengths[l])
+			for i := range elems {
+				elems[i].To = nil
+			}
+			add(fmt.Sprintf("_slash%d_", l), l, false, elems)
+		}
+		if len(rest) > 0 || len(lengths) == 0 {
+			add("", whole, true, rangeElements(rest))
+		}
+	}
+	c.parts[key] = parts
+	return parts
+}
+
+// commonLength is the part of a long list that prefixes of one length must make up to be looked up by themselves.
+const commonLength = 0.25
+
+// byLength takes out of a long list the prefixes of its most common lengths. A hash table of networks answers several times faster
+// than a tree of ranges (BenchmarkPacketCost), and takes half the memory.
+func byLength(ranges []netipx.IPRange) (lengths map[int][]netipx.IPRange, rest []netipx.IPRange) {
+	if len(ranges) < longList {
+		return nil, ranges
+	}
+	count := map[int]int{}
+	for _, r := range ranges {
+		if p, ok := r.Prefix(); ok {
+			count[p.Bits()]++
+		}
+	}
+	lengths = map[int][]netipx.IPRange{}
+	for _, r := range ranges {
+		p, ok := r.Prefix()
+		if ok && float64(count[p.Bits()]) >= commonLength*float64(len(ranges)) {
+			lengths[p.Bits()] = append(lengths[p.Bits()], r)
+		} else {
+			rest = append(rest, r)
+		}
+	}
+	return lengths, rest
 }
 
 // setName ends in the family, and tells sets of single hosts from sets of ranges: a list that becomes one that was the other is
@@ -158,14 +221,19 @@ const worthHosts = 4
 
 // hostsOf takes ranges apart into single addresses, when these are not too many.
 func hostsOf(ranges []netipx.IPRange) ([]Element, bool) {
-	most := worthHosts * len(ranges)
-	var out []Element
+	most, count := uint64(worthHosts*len(ranges)), uint64(0)
+	for _, r := range ranges {
+		n := lengthOf(r)
+		if n > most-count {
+			return nil, false
+		}
+		count += n
+	}
+	all := bytesFor(ranges, int(count))
+	out := make([]Element, 0, count)
 	for _, r := range ranges {
 		for a := r.From(); ; a = a.Next() {
-			if len(out) == most {
-				return nil, false
-			}
-			out = append(out, Element{From: a.AsSlice()})
+			out = append(out, Element{From: all.add(a)})
 			if a == r.To() {
 				break
 			}
@@ -174,10 +242,43 @@ func hostsOf(ranges []netipx.IPRange) ([]Element, bool) {
 	return out, true
 }
 
+// lengthOf is the number of addresses in a range, or a very large number.
+func lengthOf(r netipx.IPRange) uint64 {
+	from, to := r.From().As16(), r.To().As16()
+	if !bytes.Equal(from[:8], to[:8]) {
+		return math.MaxUint64
+	}
+	return min(binary.BigEndian.Uint64(to[8:])-binary.BigEndian.Uint64(from[8:]), math.MaxUint64-1) + 1
+}
+
 func rangeElements(ranges []netipx.IPRange) []Element {
+	all := bytesFor(ranges, 2*len(ranges))
 	out := make([]Element, len(ranges))
 	for i, r := range ranges {
-		out[i] = Element{From: r.From().AsSlice(), To: r.To().AsSlice()}
+		out[i] = Element{From: all.add(r.From()), To: all.add(r.To())}
 	}
 	return out
+}
+
+// addressBytes keeps the bytes of addresses of one family together: one allocation for thousands of them.
+type addressBytes []byte
+
+// bytesFor has room for the bytes of n addresses like those of the ranges.
+func bytesFor(ranges []netipx.IPRange, n int) addressBytes {
+	if len(ranges) == 0 {
+		return nil
+	}
+	return make(addressBytes, 0, n*ranges[0].From().BitLen()/8)
+}
+
+func (l *addressBytes) add(a netip.Addr) []byte {
+	start := len(*l)
+	if a.Is4() {
+		four := a.As4()
+		*l = append(*l, four[:]...)
+	} else {
+		sixteen := a.As16()
+		*l = append(*l, sixteen[:]...)
+	}
+	return (*l)[start:len(*l):len(*l)]
 }

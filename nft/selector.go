@@ -89,6 +89,22 @@ func address(side, family int) selector {
 	}}
 }
 
+// networkOf is the network of an address, of that length in bits.
+func networkOf(side, family, length int) selector {
+	s := address(side, family)
+	size := int(s.key.typ.Bytes)
+	if length == size*8 {
+		return s
+	}
+	mask := make([]byte, size)
+	for i := range length {
+		mask[i/8] |= 0x80 >> (i % 8)
+	}
+	s.name += " & " + s.key.show(mask)
+	s.load = append(s.load, &expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: uint32(size), Mask: mask, Xor: make([]byte, size)})
+	return s
+}
+
 // portOf is the source or destination port. With a single protocol nft names it after the protocol, otherwise "th".
 func portOf(side int, protocol uint8) selector {
 	name := "th"

@@ -238,7 +238,7 @@ func (d *decoder) set(b *hclsyntax.Block) {
 	if len(b.Body.Attributes) == 0 {
 		d.fail(b.DefRange(), "Missing attribute", "A set block needs \"elements\", \"file\", or both.")
 	}
-	s.Ranges = merged(append(inline, listed...))
+	s.Ranges = merged(append(listed, inline...))
 	d.out.Sets = append(d.out.Sets, s)
 }
 

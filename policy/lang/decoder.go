@@ -11,7 +11,6 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
-	"go4.org/netipx"
 
 	"enlace/policy"
 )
@@ -23,8 +22,6 @@ type decoder struct {
 	scope  scope
 	claims map[string]*hclsyntax.Block // what only one block can have, such as a table number
 	lists  map[string][]byte           // texts of list files, by name, for quoting
-	// setSides are the addresses of sets, made once.
-	setSides map[string]*netipx.IPSet
 }
 
 func newDecoder() *decoder {
@@ -33,8 +30,6 @@ func newDecoder() *decoder {
 		scope:  scope{names: map[string]map[string]hcl.Range{}, locals: map[string]cty.Value{}},
 		claims: map[string]*hclsyntax.Block{},
 		lists:  map[string][]byte{},
-
-		setSides: map[string]*netipx.IPSet{},
 	}
 }
 

@@ -46,7 +46,7 @@ func (d *decoder) shadowedInRuns(sides [][2]side) []int {
 		var lists [][]netipx.IPRange
 		for i := run.First; i < run.Last; i++ {
 			inRun[i] = number + 1
-			lists = append(lists, sides[i][run.Side].known.Ranges())
+			lists = append(lists, sides[i][run.Side].known)
 		}
 
 		reached := make([]bool, len(lists))
@@ -127,8 +127,8 @@ func portsCover(a, b []policy.PortRange) bool {
 // side are the addresses of from or to, as far as the policy itself tells them.
 type side struct {
 	any   bool
-	known *netipx.IPSet
-	lans  map[string]bool // LANs whose addresses are not known yet
+	known []netipx.IPRange // sorted, without overlaps
+	lans  map[string]bool  // LANs whose addresses are not known yet
 }
 
 // covers tells whether every address of b is one of a.
@@ -141,8 +141,9 @@ func (a side) covers(b side) bool {
 			return false
 		}
 	}
-	for _, r := range b.known.Ranges() {
-		if !a.known.ContainsRange(r) {
+	for _, r := range b.known {
+		at := sort.Search(len(a.known), func(i int) bool { return !a.known[i].To().Less(r.From()) })
+		if at == len(a.known) || r.From().Less(a.known[at].From()) || a.known[at].To().Less(r.To()) {
 			return false
 		}
 	}
@@ -150,27 +151,21 @@ func (a side) covers(b side) bool {
 }
 
 func (d *decoder) sideOf(ops []policy.Operand) side {
-	if len(ops) == 1 && ops[0].Kind == policy.OfSet { // perhaps very long, and named by many rules
-		known, ok := d.setSides[ops[0].Name]
-		if !ok {
-			known = d.sideOf([]policy.Operand{ops[0], ops[0]}).known
-			d.setSides[ops[0].Name] = known
-		}
-		return side{known: known}
-	}
-	var b netipx.IPSetBuilder
 	s := side{any: len(ops) == 0, lans: map[string]bool{}}
+	var list []netipx.IPRange
 	for _, o := range ops {
 		switch o.Kind {
 		case policy.Literal:
-			b.AddRange(o.Range)
+			list = append(list, o.Range)
 		case policy.OfSet:
 			for _, set := range d.out.Sets {
-				if set.Name == o.Name {
-					for _, r := range set.Ranges {
-						b.AddRange(r)
-					}
+				if set.Name != o.Name {
+					continue
 				}
+				if len(ops) == 1 { // perhaps very long, and in order already
+					return side{known: set.Ranges}
+				}
+				list = append(list, set.Ranges...)
 			}
 		case policy.OfLAN:
 			for _, l := range d.out.LANs {
@@ -178,17 +173,14 @@ func (d *decoder) sideOf(ops []policy.Operand) side {
 					continue
 				}
 				for _, n := range l.Networks {
-					b.AddPrefix(n)
+					list = append(list, netipx.RangeOfPrefix(n))
 				}
-				s.lans[l.Name] = len(l.Networks) == 0
+				if len(l.Networks) == 0 {
+					s.lans[l.Name] = true
+				}
 			}
 		}
 	}
-	for lan, unknown := range s.lans {
-		if !unknown {
-			delete(s.lans, lan)
-		}
-	}
-	s.known, _ = b.IPSet()
+	s.known = merged(list)
 	return s
 }
