@@ -48,6 +48,14 @@ group "balanced" {
 // saw a packet with a foreign source.
 func newRouter(t testing.TB, uplinks ...lab.Uplink) *router {
 	t.Helper()
+	r := newRouterWithout(t, uplinks...)
+	must(t, r.Serve(25, 80, 443))
+	return r
+}
+
+// newRouterWithout is the same without servers.
+func newRouterWithout(t testing.TB, uplinks ...lab.Uplink) *router {
+	t.Helper()
 	if len(uplinks) == 0 {
 		uplinks = []lab.Uplink{lab.Virtua, lab.Embratel}
 	}
@@ -62,7 +70,6 @@ func newRouter(t testing.TB, uplinks ...lab.Uplink) *router {
 		}
 		must(t, o.Close())
 	})
-	must(t, o.Serve(25, 80, 443))
 	return r
 }
 
