@@ -5,6 +5,8 @@ package e2e
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +30,8 @@ func TestMatches(t *testing.T) {
 		}
 	}
 	usual := flow("tcp", 50, 1, 443, 0)
+	mac, err := r.LAN.HardwareAddress("eth0")
+	must(t, err)
 	for _, c := range []struct {
 		match  string
 		yes    []func(bool) lab.Flow
@@ -48,6 +52,12 @@ func TestMatches(t *testing.T) {
 		{match: `mark = "0x10/0xf0"`, no: flows(usual, flow("tcp", 101, 1, 443, 0))},
 		{match: `mark = "0x50/0xf0"`, yes: flows(flow("tcp", 101, 1, 443, 0)), no: flows(usual)},
 		{match: `mark = [0x50, 0x51]`, yes: flows(flow("udp", 101, 1, 443, 0)), no: flows(usual)},
+		{match: `mac = ["52:54:00:12:34:56", "` + mac.String() + `"]`, yes: flows(usual)},
+		{match: `mac = "52:54:00:12:34:56"`, no: flows(usual)},
+		{match: `not_from = ["10.1.0.50", "fd00:a::32"]`, yes: flows(flow("tcp", 100, 1, 443, 0)), no: flows(usual)},
+		{match: "from = lan.office\n  not_from = [\"10.1.0.96-10.1.0.101\", \"10.1.0.200\", \"fd00:a::60/124\", \"fd00:a::1:0/120\"]", yes: flows(usual, flow("tcp", 257, 1, 443, 0)), no: flows(flow("udp", 100, 1, 443, 0))},
+		{match: `not_to = set.s`, policy: `set "s" { elements = ["198.51.100.16/28", "198.51.100.3", "2001:db8:ffff::10/124", "2001:db8:ffff::3"] }`, yes: flows(usual, flow("tcp", 50, 4, 443, 0)), no: flows(flow("tcp", 50, 17, 443, 0), flow("udp", 50, 3, 443, 0))},
+		{match: "to = [\"198.51.100.0/24\", \"2001:db8:ffff::/64\"]\n  not_to = [\"198.51.100.1\", \"2001:db8:ffff::1\"]", yes: flows(flow("tcp", 50, 2, 443, 0)), no: flows(usual)},
 		{match: `interface = "eth0"`, yes: flows(usual)},
 		{match: `interface = "eth7"`, no: flows(usual)},
 		{match: `from = router`, no: flows(usual)},
@@ -65,6 +75,87 @@ func TestMatches(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestExceptionOfOneFamily: an exception of IPv4 addresses leaves IPv6 alone.
+func TestExceptionOfOneFamily(t *testing.T) {
+	r := newRouter(t)
+	r.apply(links, `rule "r" {
+  not_to = "198.51.100.0/24"
+  via    = link.virtua
+}
+default { via = link.embratel }`)
+	r.expect("embratel", 50, server(1, 443, false))
+	r.expect("virtua", 50, server(1, 443, true))
+}
+
+// TestRouterUser: the router's own flows by the user whose they are.
+func TestRouterUser(t *testing.T) {
+	for user, want := range map[string]string{`"root"`: "virtua", `[13, 0]`: "virtua", `"proxy"`: "embratel", `[1, 2]`: "embratel"} {
+		r := newRouter(t)
+		r.apply(links, `rule "r" {
+  from = router
+  user = `+user+`
+  via  = link.virtua
+}
+default { via = link.embratel }`)
+		both(t, func(t *testing.T, v6 bool) {
+			for _, network := range []string{"tcp", "udp"} {
+				if got := r.ask(r.Router, lab.Flow{Network: network, To: server(1, 443, v6)}); got != want {
+					t.Errorf("user = %s: root's %s flow left through %s, want %s", user, network, got, want)
+				}
+			}
+		})
+	}
+}
+
+// TestFoldedRules: thousands of rules for single hosts and networks are looked up at once, the first that matches takes a flow, and each
+// counts for itself.
+func TestFoldedRules(t *testing.T) {
+	r := newRouter(t)
+	need(t, "nft")
+	via := []string{"link.virtua", "link.embratel"}
+	var b strings.Builder
+	pin := func(name, from string, to int) {
+		fmt.Fprintf(&b, "rule %q {\n  from = %s\n  via  = %s\n}\n", name, from, via[to])
+	}
+	pin("first", `["10.1.0.100", "fd00:a::64"]`, 0)
+	pin("net", `["10.1.0.96/28", "fd00:a::60/124"]`, 1) // hosts 96 to 111, but not 100
+	pin("wide", `["10.1.0.0/17", "fd00:a::/65"]`, 0)    // everything else
+	pin("late", `["10.1.1.1", "fd00:a::101"]`, 1)       // never: wide has it
+	for i := range 3000 {
+		pin(fmt.Sprint("pin", i), fmt.Sprintf(`["10.1.%d.%d", "fd00:a:0:0:8000::%x"]`, 128+i/250, i%250, i), i%2)
+	}
+	out, status := r.enlace("apply", r.write(links, b.String(), "default { via = link.embratel }"))
+	if status != 0 || strings.Count(out, "Rule never reached") != 1 || !strings.Contains(out, `Rule "wide"`) {
+		t.Errorf("apply: exit %d, want one warning, that wide hides late\n%.2000s", status, out)
+	}
+	both(t, func(t *testing.T, v6 bool) {
+		for host, want := range map[int]string{100: "virtua", 101: "embratel", 50: "virtua", 257: "virtua"} {
+			r.expect(want, host, server(1, 443, v6))
+		}
+	})
+	rules := strings.Join(r.lines("nft", "list", "chain", "inet", "enlace", "rules"), "\n")
+	if n := strings.Count(rules, " rules, first "); n != 4 {
+		t.Errorf("3,004 rules became %d look-ups, want one for each link and family\n%s", n, rules)
+	}
+	// Twelve flows came from each of these hosts: wide has two of them.
+	sets := strings.Join(r.lines("nft", "list", "sets", "inet"), " ")
+	for rule, want := range map[string]int{"first": 12, "net": 12, "wide": 24, "late": 0} {
+		if got := countOf(sets, rule); got != want {
+			t.Errorf("rule %s counts %d packets of IPv4 flows, want %d", rule, got, want)
+		}
+	}
+}
+
+// countOf adds the packets that elements with that comment count, of IPv4.
+func countOf(sets, comment string) int {
+	sum := 0
+	for _, m := range regexp.MustCompile(`(\d+\.[\d./-]+) counter packets (\d+) bytes \d+ comment "`+comment+`"`).FindAllStringSubmatch(sets, -1) {
+		n, _ := strconv.Atoi(m[2])
+		sum += n
+	}
+	return sum
 }
 
 func flows(list ...func(bool) lab.Flow) []func(bool) lab.Flow { return list }

@@ -42,7 +42,7 @@ func (n *Namespace) NewInjector(device string, flows []UDPFlow) (*Injector, erro
 	if err != nil {
 		return nil, err
 	}
-	mac, err := n.hardwareAddress(device)
+	mac, err := n.HardwareAddress(device)
 	if err != nil {
 		return nil, err
 	}
@@ -179,8 +179,8 @@ func frameWriter(mac net.HardwareAddr, counter, table *ebpf.Map, flows int) asm.
 // xdpPass is XDP_PASS of linux/bpf.h.
 const xdpPass = 2
 
-// hardwareAddress is an interface's own.
-func (n *Namespace) hardwareAddress(device string) (mac net.HardwareAddr, err error) {
+// HardwareAddress is an interface's own.
+func (n *Namespace) HardwareAddress(device string) (mac net.HardwareAddr, err error) {
 	err = n.Do(func() error {
 		i, err := net.InterfaceByName(device)
 		if err == nil {
