@@ -18,37 +18,37 @@ func (d *decoder) shadowed() {
 	for i, r := range d.out.Rules {
 		sides[i] = [2]side{d.sideOf(r.Match.From), d.sideOf(r.Match.To)}
 	}
-	inRun := d.shadowedInRuns(sides)
-	for i, later := range d.out.Rules {
-		for j, earlier := range d.out.Rules[:i] {
-			if inRun[i] != 0 && inRun[i] == inRun[j] {
-				continue
-			}
-			if sides[j][0].covers(sides[i][0]) && sides[j][1].covers(sides[i][1]) && covers(earlier.Match, later.Match) {
-				d.neverReached(later, earlier)
+	first := d.shadowedInRuns(sides)
+	for i := range d.out.Rules {
+		later := &d.out.Rules[i]
+		for j := range first[i] { // the rules of its own run have been looked at
+			if sides[j][0].covers(&sides[i][0]) && sides[j][1].covers(&sides[i][1]) && covers(&d.out.Rules[j].Match, &later.Match) {
+				d.neverReached(later, &d.out.Rules[j])
 				break
 			}
 		}
 	}
 }
 
-func (d *decoder) neverReached(later, earlier policy.Rule) {
+func (d *decoder) neverReached(later, earlier *policy.Rule) {
 	d.warn(d.scope.names["rule"][later.Name], "Rule never reached",
 		"Rule %q (%s) already takes every flow that this one matches. Move this rule before it, or remove one.", earlier.Name, earlier.Pos)
 }
 
 // shadowedInRuns looks at runs of rules for literal addresses, of which there may be thousands: comparing each with each would take
-// seconds. It returns the number of the run that each rule is in, 0 for none.
+// seconds. It returns, for each rule, the first rule of its run, or itself.
 func (d *decoder) shadowedInRuns(sides [][2]side) []int {
 	rules := d.out.Rules
-	inRun := make([]int, len(rules))
-	for number, run := range policy.Runs(len(rules), func(i, j int, s policy.Side) bool { return literalRun(rules[i].Match, rules[j].Match, s) }) {
+	begins := make([]int, len(rules))
+	for i := range begins {
+		begins[i] = i
+	}
+	for _, run := range policy.Runs(len(rules), func(i, j int, s policy.Side) bool { return literalRun(rules[i].Match, rules[j].Match, s) }) {
 		var lists [][]netipx.IPRange
 		for i := run.First; i < run.Last; i++ {
-			inRun[i] = number + 1
+			begins[i] = run.First
 			lists = append(lists, sides[i][run.Side].known)
 		}
-
 		reached := make([]bool, len(lists))
 		segments := policy.FirstMatch(lists)
 		for _, s := range segments {
@@ -60,10 +60,10 @@ func (d *decoder) shadowedInRuns(sides [][2]side) []int {
 			}
 			at := sort.Search(len(segments), func(k int) bool { return !segments[k].Range.To().Less(list[0].From()) })
 
-			d.neverReached(rules[run.First+i], rules[run.First+segments[at].Owner])
+			d.neverReached(&rules[run.First+i], &rules[run.First+segments[at].Owner])
 		}
 	}
-	return inRun
+	return begins
 }
 
 // literalRun tells whether two rules differ in one side's addresses only, and those stand in the rules themselves.
@@ -80,7 +80,7 @@ func literalRun(a, b policy.Match, s policy.Side) bool {
 }
 
 // covers tells whether every flow that b matches is matched by a, addresses aside.
-func covers(a, b policy.Match) bool {
+func covers(a, b *policy.Match) bool {
 	return a.Router == b.Router &&
 		listCovers(a.Protocols, b.Protocols) && listCovers(a.DSCP, b.DSCP) &&
 		listCovers(a.Marks, b.Marks) && listCovers(a.Interfaces, b.Interfaces) &&
@@ -132,9 +132,12 @@ type side struct {
 }
 
 // covers tells whether every address of b is one of a.
-func (a side) covers(b side) bool {
+func (a *side) covers(b *side) bool {
 	if a.any || b.any {
 		return a.any
+	}
+	if len(a.known) > 0 && len(b.known) > 0 && b.known[0].From().Less(a.known[0].From()) {
+		return false // most pairs of many rules end here
 	}
 	for lan := range b.lans {
 		if !a.lans[lan] {
