@@ -30,18 +30,28 @@ func TestBad(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, report := Load(file)
-			said := map[int][]string{} // by line
-			for _, d := range report.Diagnostics {
-				severity := map[hcl.DiagnosticSeverity]string{hcl.DiagError: "ERROR", hcl.DiagWarning: "WARNING"}[d.Severity]
-				said[d.Subject.Start.Line] = append(said[d.Subject.Start.Line], severity+": "+d.Summary+": "+d.Detail)
-			}
-			for i, line := range strings.Split(string(text), "\n") {
-				if problem := compare(line, said[i+1]); problem != "" {
-					t.Errorf("line %d: %s: %s", i+1, line, problem)
-				}
+			for _, problem := range compareLines(string(text), report, filepath.Base(file)) {
+				t.Error(problem)
 			}
 		})
 	}
+}
+
+// compareLines compares what was said of every line of a file with the line's comment.
+func compareLines(text string, report Report, file string) (problems []string) {
+	said := map[int][]string{} // by line
+	for _, d := range report.Diagnostics {
+		severity := map[hcl.DiagnosticSeverity]string{hcl.DiagError: "ERROR", hcl.DiagWarning: "WARNING"}[d.Severity]
+		if filepath.Base(d.Subject.Filename) == file {
+			said[d.Subject.Start.Line] = append(said[d.Subject.Start.Line], severity+": "+d.Summary+": "+d.Detail)
+		}
+	}
+	for i, line := range strings.Split(text, "\n") {
+		if problem := compare(line, said[i+1]); problem != "" {
+			problems = append(problems, fmt.Sprintf("line %d: %s: %s", i+1, line, problem))
+		}
+	}
+	return problems
 }
 
 // compare tells how what was said of a line differs from what its comment asks for.

@@ -137,7 +137,7 @@ func (d *decoder) tos(out *[]uint8) reader {
 				d.fail(a.Expr.Range(), "Unusable TOS", "tos wants numbers from 0x00 to 0xfc.")
 			case n&3 != 0:
 				d.fail(a.Expr.Range(), "Unusable TOS",
-					"The two lowest bits of TOS are ECN, which Linux clears on TCP sockets: 0x%02x never arrives. Use a multiple of 4, such as 0x%02x, here and in the program that sets it.", n, max(n<<2&0xfc, 4))
+					"The two lowest bits of TOS are ECN, which Linux clears on TCP sockets: 0x%02x never arrives. Use a multiple of 4, such as 0x%02x, here and in the program that sets it (squid.conf: tcp_outgoing_tos 0x%02[2]x localnet), or mark its flows (squid.conf: tcp_outgoing_mark 0x10 localnet; here: mark = 0x10).", n, max(n<<2&0xfc, 4))
 			default:
 				*out = append(*out, uint8(n>>2))
 			}
