@@ -63,6 +63,7 @@ type ruleset struct {
 	links  int
 	policy string // for enlace; otherwise the script is run
 	list   int    // entries of the policy's list
+	odd    bool   // entries are ranges that are no prefixes
 	script string
 	least  [3]float64 // est, down, new
 
@@ -81,6 +82,7 @@ func contestants() []ruleset {
 		{name: "enlace", links: 2, policy: costPolicy(2), least: [3]float64{0.70, 0, 0.60}},
 		{name: "enlace, list of 10,000", links: 2, list: 10_000, policy: costPolicy(2) + listRule, least: [3]float64{0.60, 0, 0.52}},
 		{name: "enlace, list of 100,000", links: 2, list: 100_000, policy: costPolicy(2) + listRule, least: [3]float64{0.60, 0, 0.48}},
+		{name: "enlace, list of 100,000 ranges", links: 2, list: 100_000, odd: true, policy: costPolicy(2) + listRule, least: [3]float64{0.60, 0, 0.40}},
 		{name: "enlace, 64 links", links: 64, policy: costPolicy(64), least: [3]float64{0.60, 0, 0}},
 		{name: "enlace, 2 pins", links: 2, policy: costPolicy(2) + pins(2)},
 		{name: "enlace, 10,000 pins", links: 2, policy: costPolicy(2) + pins(10_000)},
@@ -138,11 +140,16 @@ func destination(r *rand.Rand) netip.Addr {
 	return netip.AddrFrom4([4]byte{20, byte(n >> 16), byte(n >> 8), byte(n)})
 }
 
-func writeList(b testing.TB, file string, n int) {
+func writeList(b testing.TB, file string, n int, odd bool) {
 	var text strings.Builder
 	for i := range n {
 		at := i * (100_000 / n) * 32
-		fmt.Fprintf(&text, "20.%d.%d.%d/28\n", at>>16, at>>8&255, at&255)
+		fmt.Fprintf(&text, "20.%d.%d.%d", at>>16, at>>8&255, at&255)
+		if odd {
+			fmt.Fprintf(&text, "-20.%d.%d.%d\n", at>>16, at>>8&255, at&255+14)
+		} else {
+			text.WriteString("/28\n")
+		}
 	}
 	must(b, os.WriteFile(file, []byte(text.String()), 0o600))
 }
@@ -183,7 +190,7 @@ func (c *ruleset) build(b *testing.B) {
 	if c.policy != "" {
 		must(b, os.WriteFile(file, []byte(c.policy), 0o600))
 		if c.list > 0 {
-			writeList(b, filepath.Join(dir, "list.txt"), c.list)
+			writeList(b, filepath.Join(dir, "list.txt"), c.list, c.odd)
 		}
 		run(os.Getenv(binaryVariable), "--root", dir, "apply", file)
 	} else {

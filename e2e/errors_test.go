@@ -24,7 +24,11 @@ func TestClearMessages(t *testing.T) {
 		{"broken", `link "a" { interface = `, "policy.hcl line 1"},
 		{"unknown name", links + `default { via = link.embratl }`, `No link is called "embratl". Did you mean "embratel"?`},
 		{"colliding mask", links + `settings { mark_mask = 0x0000ff00 }`, "which Kubernetes uses"},
-		{"not yet", links + `redirect "squid" {}`, "does not work in this version"},
+		{"not yet", links + `link "third" {
+  interface = "eth3"
+  snat = "192.0.2.1"
+}`, "does not work in this version"},
+		{"list", links + `set "banks" { file = "nowhere.txt" }`, "nowhere.txt: no such file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, command := range []string{"check", "plan", "apply"} {

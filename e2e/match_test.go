@@ -130,7 +130,7 @@ func TestFoldedRules(t *testing.T) {
 	if status != 0 || strings.Count(out, "Rule never reached") != 1 || !strings.Contains(out, `Rule "wide"`) {
 		t.Errorf("apply: exit %d, want one warning, that wide hides late\n%.2000s", status, out)
 	}
-	both(t, func(t *testing.T, v6 bool) {
+	both(t, func(_ *testing.T, v6 bool) {
 		for host, want := range map[int]string{100: "virtua", 101: "embratel", 50: "virtua", 257: "virtua"} {
 			r.expect(want, host, server(1, 443, v6))
 		}

@@ -140,14 +140,14 @@ func (c *compiler) prerouting() {
 	var rules []Rule
 	known := dispatch{selector: marked(true, c.mask), set: flowsMap}
 	if inside := c.insideNumbers(); len(inside) > 0 {
-		rules = append(rules, rule(oneOf(iif, inside), known))
+		rules = append(rules, rule(oneOf(iif, inside), known).because("a known flow stays on its link"))
 	}
 	if links := c.linkNumbers(Verdict{}); len(links) > 0 {
-		rules = append(rules, rule(oneOf(iif, links), goTo("arriving")))
+		rules = append(rules, rule(oneOf(iif, links), goTo("arriving")).because("from a link"))
 	}
 	c.chain("prerouting", &Hook{"filter", "prerouting", mangle}, append(rules,
-		rule(inSet{selector: iifname, set: "uplinks"}, goTo("arriving")),
-		rule(known),
+		rule(inSet{selector: iifname, set: "uplinks"}, goTo("arriving")).because("from a link whose interface was made anew"),
+		rule(known).because("from other networks inside"),
 		rule(isNew, goTo("choose")),
 	)...)
 	c.arriving()
@@ -192,17 +192,17 @@ func (c *compiler) choose() {
 	rules = append(rules, c.onlyRelevant()...)
 	for _, f := range policy.Families {
 		if c.relevant[f] {
-			rules = append(rules, rule(inSet{selector: address(destination, int(f)), set: nearby(f)}, accept))
+			rules = append(rules, rule(inSet{selector: address(destination, int(f)), set: nearby(f)}, accept).because("main knows the way"))
 		}
 	}
 	ours := append(c.linkNumbers(goTo("rules")), Element{From: host32(0), Verdict: goTo("nowhere")})
-	rules = append(rules, rule(dispatch{selector: fibDaddrOIF, elems: distinct(ours)}))
+	rules = append(rules, rule(dispatch{selector: fibDaddrOIF, elems: distinct(ours)}).because("main would send it to a link, or nowhere"))
 	var links []Element
 	for _, s := range c.table.Sets[0].Elements {
 		links = append(links, Element{From: s.From})
 	}
 	if len(links) > 0 {
-		rules = append(rules, rule(oneOf(fibDaddrName, links), goTo("rules")))
+		rules = append(rules, rule(oneOf(fibDaddrName, links), goTo("rules")).because("to a link whose interface was made anew"))
 	}
 	c.chain("choose", nil, rules...)
 	c.chain("nowhere", nil, rule(ofType{destination, unix.RTN_UNICAST}, goTo("rules")))
@@ -240,7 +240,7 @@ func (c *compiler) arriving() {
 // it is bound to, is left alone: health probes must not be moved to a link that works.
 func (c *compiler) output() {
 	own := c.policyRules(true)
-	rules := []Rule{rule(dispatch{selector: marked(true, c.mask), set: flowsMap})}
+	rules := []Rule{rule(dispatch{selector: marked(true, c.mask), set: flowsMap}).because("a known flow stays on its link")}
 	if len(own) > 0 {
 		rules = append(rules, rule(isNew, inSet{selector: oifname, set: "uplinks"}, goTo("own_rules")))
 	}

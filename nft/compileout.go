@@ -17,11 +17,11 @@ import (
 func (c *compiler) postrouting() {
 	rules := c.permittedByNumber()
 	if inside := c.insideNumbers(); len(inside) > 0 {
-		rules = append(rules, rule(oneOf(oif, inside), accept))
+		rules = append(rules, rule(oneOf(oif, inside), accept).because("to the inside"))
 	}
 	c.chain("postrouting", &Hook{"filter", "postrouting", mangle}, append(rules,
-		rule(inSet{selector: leaving(c.mask), set: "permitted"}, accept),
-		rule(inSet{selector: oifname, set: "uplinks"}, goTo("guard")),
+		rule(inSet{selector: leaving(c.mask), set: "permitted"}, accept).because("the same by name"),
+		rule(inSet{selector: oifname, set: "uplinks"}, goTo("guard")).because("not by its own link, or of no link"),
 	)...)
 	c.chain("guard", nil,
 		rule(dispatch{selector: marked(true, c.mask), elems: []Element{{From: host32(0), Verdict: goTo("unnumbered")}}}),
@@ -53,13 +53,13 @@ func (c *compiler) permittedByNumber() []Rule {
 			continue
 		}
 		e := numbered(l.Interface, l.Index)
-		rules = append(rules, rule(oneOf(oif, []Element{e}), equals{selector: marked(true, c.mask), value: host32(l.Mark)}, accept))
+		rules = append(rules, rule(oneOf(oif, []Element{e}), equals{selector: marked(true, c.mask), value: host32(l.Mark)}, accept).because("a flow of %s leaves by %s", l.Name, l.Name))
 		all = append(all, Element{From: append(e.From, host32(l.Mark)...), Label: e.Label + " . " + mark.show(host32(l.Mark))})
 	}
 	if len(rules) <= fewLinks {
 		return rules
 	}
-	return []Rule{rule(inSet{selector: leavingByNumber(c.mask), elems: distinct(all)}, accept)}
+	return []Rule{rule(inSet{selector: leavingByNumber(c.mask), elems: distinct(all)}, accept).because("a flow leaves by its own link")}
 }
 
 // translation is done once for a flow. Sockets of the router that are bound to another address of the interface keep it.
@@ -84,7 +84,7 @@ func (c *compiler) translation() {
 	}
 	c.redirects()
 	c.chain("srcnat", &Hook{"nat", "postrouting", srcnat}, rule(inSet{selector: oifname, set: "translated"}, goTo("translate")))
-	rules = []Rule{rule(ofOutput{}, accept), rule(counter{}, masquerade{})}
+	rules = []Rule{rule(ofOutput{}, accept).because("the router's own, with the right address already"), rule(counter{}, masquerade{})}
 	if inside := c.insideNumbers(); len(inside) > 0 { // they have no address of a link, and asking is not free
 		rules = append([]Rule{rule(oneOf(iif, inside), counter{}, masquerade{})}, rules...)
 	}

@@ -102,7 +102,7 @@ func (c *compiler) targets() {
 		c.groupChain(g)
 	}
 	for _, l := range c.plan.Links {
-		c.chain("to_"+l.Name, nil, rule(setMark{l.Mark, c.mask, true}, setMark{l.Mark, c.mask, false}, accept))
+		c.chain("to_"+l.Name, nil, rule(setMark{l.Mark, c.mask, true}, setMark{l.Mark, c.mask, false}, counter{}, accept).because("new flows of %s", l.Name))
 		c.chain("on_"+l.Name, nil, rule(setMark{l.Mark, c.mask, false}, accept))
 		c.chain("hold_"+l.Name, nil, rule(setMark{l.Mark, c.mask, true}, counter{}).because("link %s, %s", l.Name, l.Pos))
 	}

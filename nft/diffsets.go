@@ -50,7 +50,7 @@ func (d *differ) longList(s Set, have *observedSet, said content) {
 // compareSorted walks through two lists in the order of their values, and returns what only the first has, and only the second.
 func compareSorted(old, want []Element) (gone, added []Element) {
 	for len(old) > 0 || len(want) > 0 {
-		order := 0
+		var order int
 		switch {
 		case len(old) == 0:
 			order = 1
