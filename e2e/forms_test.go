@@ -172,10 +172,10 @@ rule "few" {
 }
 `)
 	via := []string{"link.virtua", "link.embratel", "group.balanced", "main"}
-	for i := range 20 {
+	for i := range 40 {
 		fmt.Fprintf(&b, "rule %q {\n  from = [\"10.1.2.%d\", \"fd00:a::%x\"]\n  via = %s\n}\n", fmt.Sprint("host", i), 2*i, 2*i, via[i%4])
 	}
-	for i := range 12 {
+	for i := range 24 {
 		fmt.Fprintf(&b, `rule "net%d" {
   from     = lan.office
   to       = "203.0.%d.0-203.0.%d.99"

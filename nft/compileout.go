@@ -46,18 +46,24 @@ const fewLinks = 4
 
 // permittedByNumber is the quick way through the guard: a flow's packet that leaves by its link, whose interface number is known.
 func (c *compiler) permittedByNumber() []Rule {
-	var rules []Rule
-	var all []Element
+	var links []policy.PlannedLink
 	for _, l := range c.plan.Links {
-		if l.Index == 0 {
-			continue
+		if l.Index != 0 {
+			links = append(links, l)
 		}
-		e := numbered(l.Interface, l.Index)
-		rules = append(rules, rule(oneOf(oif, []Element{e}), equals{selector: marked(true, c.mask), value: host32(l.Mark)}, accept).because("a flow of %s leaves by %s", l.Name, l.Name))
-		all = append(all, Element{From: append(e.From, host32(l.Mark)...), Label: e.Label + " . " + mark.show(host32(l.Mark))})
 	}
-	if len(rules) <= fewLinks {
+	var rules []Rule
+	if len(links) <= fewLinks {
+		for _, l := range links {
+			ofLink := equals{selector: marked(true, c.mask), value: host32(l.Mark)}
+			rules = append(rules, rule(oneOf(oif, []Element{numbered(l.Interface, l.Index)}), ofLink, accept).because("a flow of %s leaves by %s", l.Name, l.Name))
+		}
 		return rules
+	}
+	var all []Element
+	for _, l := range links {
+		e := numbered(l.Interface, l.Index)
+		all = append(all, Element{From: append(e.From, host32(l.Mark)...), Label: e.Label + " . " + mark.show(host32(l.Mark))})
 	}
 	return []Rule{rule(inSet{selector: leavingByNumber(c.mask), elems: distinct(all)}, accept).because("a flow leaves by its own link")}
 }

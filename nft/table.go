@@ -8,7 +8,6 @@
 package nft
 
 import (
-	"fmt"
 	"hash/fnv"
 	"strings"
 )
@@ -82,17 +81,17 @@ func hashOf(text string) uint64 {
 // identity is the rule's text, and the numbers of the interfaces that it names where it matches them by number: an interface that
 // was deleted and made again has the same name and another number.
 func (r Rule) identity() string {
-	id := r.text()
+	id := []byte(r.text())
 	for _, s := range r.Statements {
 		if m, ok := s.(interface{ values() []Element }); ok {
 			for _, e := range m.values() {
 				if e.Label != "" {
-					id += fmt.Sprintf(" %x", e.From)
+					id = append(append(id, ' '), e.From...)
 				}
 			}
 		}
 	}
-	return id
+	return string(id)
 }
 
 // String is the rule in nft's syntax.
