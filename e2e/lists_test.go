@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -71,6 +72,60 @@ func (r *router) cost(args ...string) (out string, status int, took time.Duratio
 		return nil
 	}))
 	return out, status, took, memory
+}
+
+func sortedLines(s string) []string { return slices.Sorted(strings.SplitSeq(s, "\n")) }
+
+// TestLongListRepaired: what somebody else did to a long list, or to what enlace remembers of it, is put right by the next apply.
+func TestLongListRepaired(t *testing.T) {
+	r := newRouter(t)
+	need(t, "nft")
+	lines := bankLines(3000)
+	r.writeBanks(lines)
+	r.apply(bankList)
+	want := r.listing()
+	damage := func(what string, do func()) {
+		t.Run(what, func(t *testing.T) {
+			do()
+			if out, status := r.enlace("apply", filepath.Join(r.root, "policy.hcl")); status != 0 {
+				t.Fatalf("apply: exit %d\n%s", status, out)
+			}
+			r.expect("virtua", 100, netip.AddrPortFrom(lab.Bank.Addr().Next(), 443))
+			r.expect("embratel", 100, server(8, 443, false))
+			diff(t, sortedLines(want), sortedLines(r.listing())) // sets may stand in another order
+			r.unchanged()
+		})
+	}
+	nft := func(args ...string) func() { return func() { r.lines("nft", args...) } }
+	damage("set flushed", nft("flush", "set", "inet", "enlace", "set_banks_slash28_4"))
+	damage("element deleted", nft("delete", "element", "inet", "enlace", "set_banks_slash28_4", "{ 20.0.1.0 }"))
+	damage("memory of the table lost", nft("flush", "chain", "inet", "enlace", "lists"))
+	damage("memory of the table gone", func() {
+		nft("flush", "chain", "inet", "enlace", "lists")()
+		nft("delete", "chain", "inet", "enlace", "lists")()
+	})
+	damage("files lost", func() {
+		must(t, os.RemoveAll(filepath.Join(r.root, "run/enlace/lists")))
+		r.writeBanks(lines[:2000])
+		r.apply(bankList)
+		must(t, os.RemoveAll(filepath.Join(r.root, "run/enlace/lists")))
+		r.writeBanks(lines)
+	})
+	damage("file cut off", func() {
+		files, err := filepath.Glob(filepath.Join(r.root, "run/enlace/lists/*"))
+		must(t, err)
+		for _, f := range files {
+			must(t, os.Truncate(f, 1001))
+		}
+		r.writeBanks(lines[:2500])
+		r.apply(bankList)
+		r.writeBanks(lines)
+	})
+	damage("list short for a while", func() {
+		r.writeBanks(lines[:20])
+		r.apply(bankList)
+		r.writeBanks(lines)
+	})
 }
 
 // TestLongList applies a list of 100,000 prefixes from a file, changes ten lines, takes it away, and tests each time on packets which

@@ -185,7 +185,7 @@ func (c *Conn) readSets(o *Observed) error {
 		return fmt.Errorf("nft: list sets: %w", err)
 	}
 	for name, s := range o.sets {
-		if _, long := o.lists[name]; long {
+		if _, long := o.lists[name]; long || s.count >= longList {
 			continue
 		}
 		if err := c.readElements(name, s); err != nil {
