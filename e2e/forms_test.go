@@ -193,12 +193,12 @@ func (r *router) writeLists(n int) {
 	r.t.Helper()
 	var hosts, ranges strings.Builder
 	for i := range n {
-		fmt.Fprintf(&hosts, "20.%d.%d.%d\n2001:db8:1:%x::1\n", i/8192, i/32%256, i%32*8, i)
+		fmt.Fprintf(&hosts, "20.%d.%d.%d\n", i/8192, i/32%256, i%32*8)
 		fmt.Fprintf(&ranges, "30.%d.%d.0-30.%d.%d.99 # range %d\n2001:db8:2:%x::/64\n", i/256, i%256, i/256, i%256, i, 2*i)
 	}
 	var nets strings.Builder
 	for i := range n {
-		fmt.Fprintf(&nets, "40.%d.%d.0/26\n40.%d.%d.128/25\n2001:db8:3:%x::/64\n2001:db8:4:%x::/63\n41.0.%d.%d\n", i/256, i%256, i/256, i%256, 2*i, 4*i, i/128, 2*i%256)
+		fmt.Fprintf(&nets, "40.%d.%d.0/26\n40.%d.%d.128/25\n2001:db8:3:%x::/64\n", i/256, i%256, i/256, i%256, 2*i)
 	}
 	must(r.t, os.WriteFile(filepath.Join(r.root, "nets.txt"), []byte(nets.String()), 0o600))
 	ranges.WriteString("255.0.0.0/8\nffff::/16 ; up to the highest address\n")
@@ -220,7 +220,7 @@ func TestFormsAgree(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRouter(t)
-			r.writeLists(1200)
+			r.writeLists(1010)
 			file := r.write(policy)
 			script, status := r.enlace("render", file)
 			if status != 0 {

@@ -77,6 +77,9 @@ func (c *Conn) commit(b *batch) error {
 	msgs[last].Header.Flags |= netlink.Acknowledge
 	c.room(msgs)
 	sent, err := c.nl.SendMessages(msgs)
+	if errors.Is(err, unix.EMSGSIZE) {
+		return fmt.Errorf("nft: this change is larger than a socket may send here: raise net.core.wmem_max on the host, or run enlace outside of a user namespace (%w)", err)
+	}
 	if err != nil {
 		return fmt.Errorf("nft: send: %w", err)
 	}
