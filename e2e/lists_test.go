@@ -97,8 +97,15 @@ func TestLongListRepaired(t *testing.T) {
 		})
 	}
 	nft := func(args ...string) func() { return func() { r.lines("nft", args...) } }
-	damage("set flushed", nft("flush", "set", "inet", "enlace", "set_banks_slash28_4"))
-	damage("element deleted", nft("delete", "element", "inet", "enlace", "set_banks_slash28_4", "{ 20.0.1.0 }"))
+	damage("set flushed", nft("flush", "set", "inet", "enlace", "set.banks.slash28_4"))
+	damage("element deleted", nft("delete", "element", "inet", "enlace", "set.banks.slash28_4", "{ 20.0.1.0 }"))
+	damage("element exchanged, then removed", func() {
+		nft("delete", "element", "inet", "enlace", "set.banks.slash28_4", "{ 20.0.1.0 }")()
+		nft("add", "element", "inet", "enlace", "set.banks.slash28_4", "{ 1.1.1.0 }")()
+		r.writeBanks(slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return l == "20.0.1.0/28" }))
+		r.apply(bankList)
+		r.writeBanks(lines)
+	})
 	damage("memory of the table lost", nft("flush", "chain", "inet", "enlace", "lists"))
 	damage("memory of the table gone", func() {
 		nft("flush", "chain", "inet", "enlace", "lists")()
@@ -172,7 +179,7 @@ func TestLongList(t *testing.T) {
 	}
 	changed[1] = "198.51.100.8" // instead of server 7
 	r.writeBanks(changed)
-	if out := run("plan, ten lines changed", 2, time.Second, "plan"); strings.Count(out, "element of set_banks") != 12 {
+	if out := run("plan, ten lines changed", 2, time.Second, "plan"); strings.Count(out, "element of set.banks") != 12 {
 		t.Errorf("plan of ten changed lines and one more:\n%.3000s", out)
 	}
 	run("apply, ten lines changed", 0, 300*time.Millisecond, "apply")

@@ -259,21 +259,38 @@ func (c *compiler) output() {
 }
 
 // boundSockets lets pass what was routed to a link that the default block does not use: only an address or a device that the
-// socket is bound to can have led there.
+// socket is bound to can have led there. Where main decides, in a family, nothing can be told.
 func (c *compiler) boundSockets() []Rule {
-	usual := map[int]bool{}
+	var out []Rule
 	for _, f := range policy.Families {
-		switch v := c.plan.Default[f]; v.Kind {
-		case policy.ToLink:
-			usual[v.Index] = true
-		case policy.ToGroup:
-			for _, s := range c.plan.Groups[v.Index].Live[f] {
-				usual[s.Link] = true
-			}
+		if !c.relevant[f] {
+			continue
 		}
+		elems := c.unusual(f)
+		if len(elems) == 0 {
+			continue
+		}
+		one := rule(oneOf(oifname, elems), accept)
+		if c.relevant[1-f] {
+			one = rule(ofFamily(f), oneOf(oifname, elems), accept)
+		}
+		out = append(out, one.because("the socket is bound to a link"))
 	}
-	if len(usual) == 0 {
-		return nil // main decides, and we do not know how
+	return out
+}
+
+// unusual are the links that the default block does not lead to in a family.
+func (c *compiler) unusual(f policy.Family) []Element {
+	usual := map[int]bool{}
+	switch v := c.plan.Default[f]; v.Kind {
+	case policy.ToLink:
+		usual[v.Index] = true
+	case policy.ToGroup:
+		for _, s := range c.plan.Groups[v.Index].Live[f] {
+			usual[s.Link] = true
+		}
+	default:
+		return nil
 	}
 	var elems []Element
 	for i, l := range c.plan.Links {
@@ -281,8 +298,5 @@ func (c *compiler) boundSockets() []Rule {
 			elems = append(elems, Element{From: ifnameBytes(l.Interface)})
 		}
 	}
-	if len(elems) == 0 {
-		return nil
-	}
-	return []Rule{rule(oneOf(oifname, elems), accept).because("the socket is bound to a link")}
+	return elems
 }

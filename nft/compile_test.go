@@ -98,7 +98,7 @@ func TestRules(t *testing.T) {
 		{"families differ", `via = link.embratel`, "meta nfproto ipv4 counter goto to_embratel\nmeta nfproto ipv6 counter accept"},
 		{"lan", "from = lan.office\n via = link.virtua", "ip saddr 10.1.0.0/16 counter goto to_virtua\nip6 saddr fd00:a::/64 counter goto to_virtua"},
 		{"host", "to = \"1.2.3.4\"\n via = link.virtua", "ip daddr 1.2.3.4 counter goto to_virtua"},
-		{"list", "to = [\"1.2.3.4\", \"9.0.0.0/8\"]\n via = link.virtua", "ip daddr @rule_r_to4 counter goto to_virtua"},
+		{"list", "to = [\"1.2.3.4\", \"9.0.0.0/8\"]\n via = link.virtua", "ip daddr @rule.r.to4 counter goto to_virtua"},
 		{"family mismatch", "from = lan.office\n to = \"1.2.3.4\"\n via = link.virtua", "ip saddr 10.1.0.0/16 ip daddr 1.2.3.4 counter goto to_virtua"},
 		{"port", "protocol = \"tcp\"\n port = 25\n via = link.virtua", "tcp dport 25 counter goto to_virtua"},
 		{"ports", "protocol = \"tcp\"\n port = [587, 25, \"20-26\"]\n via = link.virtua", "tcp dport { 20-26, 587 } counter goto to_virtua"},

@@ -39,10 +39,10 @@ func (c *compiler) sides(name string, s policy.Sides, family int) [][]Statement 
 		name string
 		not  bool
 	}{
-		{source, s.From, name + "_from", false},
-		{source, s.NotFrom, name + "_not_from", true},
-		{destination, s.To, name + "_to", false},
-		{destination, s.NotTo, name + "_not_to", true},
+		{source, s.From, name + ".from", false},
+		{source, s.NotFrom, name + ".not_from", true},
+		{destination, s.To, name + ".to", false},
+		{destination, s.NotTo, name + ".not_to", true},
 	} {
 		if side.of.Any || side.not && !side.of.Takes(policy.Family(family)) {
 			continue

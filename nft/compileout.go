@@ -112,7 +112,7 @@ func (c *compiler) redirects() {
 func (c *compiler) redirected(what func(policy.PlannedRedirect) []Statement) []Rule {
 	var out []Rule
 	for _, r := range c.plan.Redirects {
-		name := "redirect_" + r.Name
+		name := "redirect." + r.Name
 		var rules []Rule
 		for _, f := range policy.Families {
 			switch {

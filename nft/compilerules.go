@@ -44,12 +44,12 @@ func (c *compiler) ruleOfOneMask(r policy.PlannedRule) []Rule {
 		if !c.relevant[f] {
 			f = policy.V6
 		}
-		return []Rule{c.matching("rule_"+r.Name, r.Match, r.Sides, -1, c.verdict(r.Via[f])...)[0].because("%s", comment)}
+		return []Rule{c.matching("rule."+r.Name, r.Match, r.Sides, -1, c.verdict(r.Via[f])...)[0].because("%s", comment)}
 	}
 	var out []Rule
 	for _, f := range policy.Families {
 		if c.relevant[f] && r.In(f) {
-			for _, one := range c.matching("rule_"+r.Name, r.Match, r.Sides, int(f), c.verdict(r.Via[f])...) {
+			for _, one := range c.matching("rule."+r.Name, r.Match, r.Sides, int(f), c.verdict(r.Via[f])...) {
 				out = append(out, one.because("%s", comment))
 			}
 		}

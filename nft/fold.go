@@ -4,6 +4,7 @@ package nft
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"go4.org/netipx"
@@ -98,7 +99,7 @@ func (c *compiler) fold(rules []policy.PlannedRule, side policy.Side) []Rule {
 // foldedRules are for the addresses that lead to one place.
 func (c *compiler) foldedRules(rules []policy.PlannedRule, side policy.Side, f policy.Family, v policy.Verdict, segments []policy.Segment) []Rule {
 	first, last := rules[0], rules[len(rules)-1]
-	name := "run_" + first.Name + "_to_" + c.nameOf(v)
+	name := fmt.Sprintf("run.%s.to.%s", nameOfRun(rules), c.nameOf(v))
 	elems, single := segmentElements(rules, segments)
 	set := Set{Name: setName(name, int(f), single), Key: keyOf(int(f)), Interval: !single, Counted: true, Elements: elems}
 	c.table.Sets = append(c.table.Sets, set)
@@ -112,10 +113,16 @@ func (c *compiler) foldedRules(rules []policy.PlannedRule, side policy.Side, f p
 	verdict := c.verdict(v)[1:] // without a counter: the elements count
 	look := inSet{selector: address(int(side), int(f)), set: set.Name}
 	var out []Rule
-	for _, one := range c.matching("rule_"+first.Name, rest.Match, rest.Sides, int(f), append([]Statement{look}, verdict...)...) {
+	for _, one := range c.matching("rule."+first.Name, rest.Match, rest.Sides, int(f), append([]Statement{look}, verdict...)...) {
 		out = append(out, one.because("%d rules, %s (%s) to %s (%s)", len(rules), first.Name, first.Pos, last.Name, last.Pos))
 	}
 	return out
+}
+
+// nameOfRun is the first name in the order of the alphabet, not of the file: it rarely changes when a rule is added or removed, and
+// with it all counters would be lost.
+func nameOfRun(rules []policy.PlannedRule) string {
+	return slices.MinFunc(rules, func(a, b policy.PlannedRule) int { return cmp.Compare(a.Name, b.Name) }).Name
 }
 
 // segmentElements are segments as elements, single hosts if they all are, each with the name of its rule.
@@ -138,9 +145,9 @@ func segmentElements(rules []policy.PlannedRule, segments []policy.Segment) ([]E
 func (c *compiler) nameOf(v policy.Verdict) string {
 	switch v.Kind {
 	case policy.ToLink:
-		return c.plan.Links[v.Index].Name
+		return "link." + c.plan.Links[v.Index].Name
 	case policy.ToGroup:
-		return c.plan.Groups[v.Index].Name
+		return "group." + c.plan.Groups[v.Index].Name
 	case policy.ToReject:
 		return "reject"
 	case policy.ToDrop:

@@ -161,7 +161,7 @@ func (c *compiler) addressSets(name string, family int, ranges []netipx.IPRange)
 		c.table.Sets = append(c.table.Sets, Set{Name: p.set, Key: keyOf(family), Interval: interval, Elements: elems})
 	}
 	if hosts, ok := hostsOf(ranges); ok {
-		add("_hosts", whole, false, hosts)
+		add(".hosts", whole, false, hosts)
 	} else {
 		lengths, rest := byLength(ranges)
 		for _, l := range slices.Sorted(maps.Keys(lengths)) {
@@ -169,7 +169,11 @@ func (c *compiler) addressSets(name string, family int, ranges []netipx.IPRange)
 			for i := range elems {
 				elems[i].To = nil
 			}
-			add(fmt.Sprintf("_slash%d_", l), l, false, elems)
+			kind := fmt.Sprintf(".slash%d_", l)
+			if l == whole {
+				kind = ".hosts"
+			}
+			add(kind, l, false, elems)
 		}
 		if len(rest) > 0 || len(lengths) == 0 {
 			add("", whole, true, rangeElements(rest))
@@ -207,10 +211,11 @@ func byLength(ranges []netipx.IPRange) (lengths map[int][]netipx.IPRange, rest [
 }
 
 // setName ends in the family, and tells sets of single hosts from sets of ranges: a list that becomes one that was the other is
-// another set, so that one can take the place of the other within a transaction.
+// another set, so that one can take the place of the other within a transaction. Parts of names are joined by dots, which names in a
+// policy cannot have: no two sets have one name.
 func setName(name string, family int, single bool) string {
 	if single {
-		name += "_hosts"
+		name += ".hosts"
 	}
 	return fmt.Sprintf("%s%d", name, 4+2*family)
 }

@@ -203,7 +203,7 @@ func (d *deriver) neighbours() {
 // named is a name for the addresses of a lan or set, distinct between the two.
 func named(o Operand) string {
 	if o.Kind == OfLAN {
-		return "lan_" + o.Name
+		return "lan." + o.Name
 	}
-	return "set_" + o.Name
+	return "set." + o.Name
 }

@@ -201,7 +201,7 @@ func TestAddresses(t *testing.T) {
 	}}
 	plan, _ := Derive(p, f)
 	from, to := plan.Rules[0].From, plan.Rules[0].To
-	if from.Any || from.Name != "lan_office" || len(from.Ranges) != 1 || from.Ranges[0].String() != "10.1.0.0-10.1.255.255" || from.Takes(V6) {
+	if from.Any || from.Name != "lan.office" || len(from.Ranges) != 1 || from.Ranges[0].String() != "10.1.0.0-10.1.255.255" || from.Takes(V6) {
 		t.Errorf("from: %+v", from)
 	}
 	if to.Name != "" || len(to.Ranges) != 1 || to.Ranges[0].String() != "186.202.0.0-186.203.255.255" {

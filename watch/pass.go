@@ -176,7 +176,27 @@ func (k *Kernel) build(pass *Pass) error {
 	if err := k.files.keep(pass.lists); err != nil {
 		return err
 	}
-	return k.nft.Apply(pass.table)
+	err := k.nft.Apply(pass.table)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EEXIST) {
+		return k.replaceLists(pass, err)
+	}
+	return err
+}
+
+// replaceLists makes the change without trusting what is remembered of long lists: somebody else may have exchanged an element, and
+// then a difference to it cannot be applied.
+func (k *Kernel) replaceLists(pass *Pass, cause error) error {
+	table, err := k.nft.Observe()
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	anew, err := nft.Diff(table, nft.Compile(pass.Plan), func(string, uint64) []byte { return nil })
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	anew.New, anew.Freed = pass.table.New, pass.table.Freed
+	pass.table = anew
+	return k.nft.Apply(anew)
 }
 
 // finish makes the rest. What fails here is left for the next pass: the new state is in force. Last, flows are released whose mark
