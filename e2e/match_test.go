@@ -89,6 +89,29 @@ default { via = link.embratel }`)
 	r.expect("virtua", 50, server(1, 443, true))
 }
 
+// TestRouterRuleWithoutDefault: rules for the router's own flows hold also in a family in which the default block's link is dead and
+// main uses another one.
+func TestRouterRuleWithoutDefault(t *testing.T) {
+	r := newRouter(t, lab.Virtua, lab.Embratel.OnlyV4())
+	r.apply(strings.Replace(links, `["200.252.10.1", "2001:db8:200::1"]`, `"200.252.10.1"`, 1), `rule "mail" {
+  from      = router
+  protocol  = "tcp"
+  port      = 25
+  via       = link.embratel
+  otherwise = reject
+}
+default { via = link.embratel }`)
+	if got := r.ask(r.Router, lab.Flow{Network: "tcp", To: server(1, 25, false)}); got != "embratel" {
+		t.Errorf("mail over IPv4 left through %s, want embratel", got)
+	}
+	if _, err := r.Router.Ask(lab.Flow{Network: "tcp", To: server(1, 25, true), Wait: short}); err == nil {
+		t.Error("mail over IPv6 left, want it rejected: embratel has no IPv6")
+	}
+	if got := r.ask(r.Router, lab.Flow{Network: "tcp", To: server(1, 443, true)}); got != "virtua" {
+		t.Errorf("other flows over IPv6 left through %s, want virtua, which main uses", got)
+	}
+}
+
 // TestRouterUser: the router's own flows by the user whose they are.
 func TestRouterUser(t *testing.T) {
 	for user, want := range map[string]string{`"root"`: "virtua", `[13, 0]`: "virtua", `"proxy"`: "embratel", `[1, 2]`: "embratel"} {

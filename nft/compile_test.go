@@ -5,12 +5,14 @@ package nft
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"net/netip"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go4.org/netipx"
 
 	"enlace/policy"
 	"enlace/policy/lang"
@@ -162,6 +164,59 @@ func TestAfter(t *testing.T) {
 	for _, c := range []struct{ in, want []byte }{{[]byte{10, 255, 255, 255}, []byte{11, 0, 0, 0}}, {[]byte{0, 80}, []byte{0, 81}}, {[]byte{255, 255}, nil}} {
 		if got := after(c.in); !bytes.Equal(got, c.want) {
 			t.Errorf("after %v comes %v, want %v", c.in, got, c.want)
+		}
+	}
+}
+
+// TestSetNamesDiffer: names in a policy that look like parts of generated names do not make two sets one.
+func TestSetNamesDiffer(t *testing.T) {
+	hosts := func(b byte) []netipx.IPRange {
+		var out []netipx.IPRange
+		for i := range byte(3) {
+			a := netip.AddrFrom4([4]byte{198, 51, b, 2 * i})
+			out = append(out, netipx.IPRangeFrom(a, a))
+		}
+		return out
+	}
+	nets := []netipx.IPRange{netipx.RangeOfPrefix(netip.MustParsePrefix("10.0.0.0/8")), netipx.RangeOfPrefix(netip.MustParsePrefix("172.16.0.0/12"))}
+	operands := func(list []netipx.IPRange) (out []policy.Operand) {
+		for _, r := range list {
+			out = append(out, policy.Operand{Range: r})
+		}
+		return out
+	}
+	p := policy.Policy{Settings: policy.DefaultSettings(), Sets: []policy.Set{{Name: "x", Ranges: hosts(1)}, {Name: "x_hosts", Ranges: nets}, {Name: "x_hosts4", Ranges: hosts(2)}}}
+	var f policy.Facts
+	for i, name := range []string{"c", "b_to_c", "reject"} {
+		p.Links = append(p.Links, policy.Link{Name: name, Interface: name, Masquerade: true, Gateway: [2]netip.Addr{netip.AddrFrom4([4]byte{100, 64, byte(i), 1})}})
+		f.Interfaces = append(f.Interfaces, policy.Interface{Name: name, Index: i + 1, Up: true, Carrier: true, Addresses: []policy.Address{{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64, byte(i), 2}), 24)}}})
+	}
+	add := func(name string, m policy.Match, to string) {
+		p.Rules = append(p.Rules, policy.Rule{Name: name, Match: m, Via: policy.Target{Kind: policy.ToLink, Name: to}})
+	}
+	for _, s := range p.Sets {
+		add("set_"+s.Name, policy.Match{To: []policy.Operand{{Kind: policy.OfSet, Name: s.Name}}}, "c")
+	}
+	add("r", policy.Match{NotTo: operands(hosts(3)), Protocols: []policy.Protocol{policy.TCP}}, "c")
+	add("r_not", policy.Match{To: operands(hosts(4))}, "c")
+	for i, run := range []struct{ name, to string }{{"a", "b_to_c"}, {"a_to_b", "c"}, {"a_to_link", "reject"}} {
+		add(fmt.Sprint("between", i), policy.Match{Protocols: []policy.Protocol{policy.UDP}}, "c")
+		for n := range byte(8) {
+			a := netip.AddrFrom4([4]byte{10, 1, byte(i), n})
+			add(fmt.Sprintf("%s%.*d", run.name, min(int(n), 1), n), policy.Match{From: operands([]netipx.IPRange{netipx.IPRangeFrom(a, a)})}, run.to)
+		}
+	}
+	plan, _ := policy.Derive(p, f)
+	seen := map[string]bool{}
+	for _, s := range Compile(plan).Sets {
+		if seen[s.Name] {
+			t.Errorf("two sets are called %s", s.Name)
+		}
+		seen[s.Name] = true
+	}
+	for _, want := range []string{"set.x.hosts4", "set.x_hosts4", "rule.r.not_to.hosts4", "rule.r_not.to.hosts4", "run.a.to.link.b_to_c.hosts4", "run.a_to_b.to.link.c.hosts4"} {
+		if !seen[want] {
+			t.Errorf("there is no set %s among %v", want, seen)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -26,11 +27,22 @@ func checkCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, %s, %s: usable\n", path,
-				plural(len(p.Links), "link"), plural(len(p.Rules), "rule"), plural(len(p.Forwards), "forward"))
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s: usable\n", path, contents(p))
 			return err
 		},
 	}
+}
+
+// contents counts what is in a policy.
+func contents(p policy.Policy) string {
+	out := []string{plural(len(p.Links), "link"), plural(len(p.Rules), "rule"), plural(len(p.Forwards), "forward")}
+	if n := len(p.Redirects); n > 0 {
+		out = append(out, plural(n, "redirect"))
+	}
+	for _, s := range p.Sets {
+		out = append(out, fmt.Sprintf("set %s of %s", s.Name, plural(len(s.Ranges), "range")))
+	}
+	return strings.Join(out, ", ")
 }
 
 func planCommand(o *options) *cobra.Command {

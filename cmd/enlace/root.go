@@ -89,7 +89,7 @@ func load(cmd *cobra.Command, args []string) (policy.Policy, string, error) {
 	}
 	if report.HasErrors() {
 		n, _ := report.Count()
-		fmt.Fprintf(cmd.ErrOrStderr(), "enlace: %s: %s; nothing was changed\n", path, plural(n, "error"))
+		fmt.Fprintf(cmd.ErrOrStderr(), "enlace: %s: %s%s\n", path, plural(n, "error"), map[bool]string{true: "; nothing was changed"}[cmd.Name() == "apply"])
 		return p, path, status(exitWrong)
 	}
 	return p, path, nil

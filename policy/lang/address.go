@@ -30,8 +30,14 @@ func addressOf(v cty.Value) (netip.Addr, error) {
 	return a.Unmap(), nil
 }
 
+// longestRange has room for two addresses of IPv6, with blanks.
+const longestRange = 128
+
 // ParseRange reads an address, a prefix or a range FIRST-LAST.
 func ParseRange(s string) (netipx.IPRange, error) {
+	if len(s) > longestRange {
+		return netipx.IPRange{}, fmt.Errorf("this is a text of %d characters, not an address; a list in a file is named in a set: file = \"NAME\"", len(s))
+	}
 	if strings.Contains(s, "/") {
 		p, err := netip.ParsePrefix(s)
 		if err != nil {

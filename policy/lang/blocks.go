@@ -99,7 +99,11 @@ func (d *decoder) once(kind, name string, at hcl.Range) bool {
 		d.scope.names[kind] = map[string]hcl.Range{}
 	}
 	if first, ok := d.scope.names[kind][name]; ok {
-		d.fail(at, "Declared twice", "There is already such a block at %s. Remove one, or give it another name.", pos(first))
+		advice := "Remove one, or give it another name"
+		if name == "" {
+			advice = "Put both into one"
+		}
+		d.fail(at, "Declared twice", "There is already such a block at %s. %s.", pos(first), advice)
 		return false
 	}
 	d.scope.names[kind][name] = at

@@ -20,6 +20,7 @@ func (d *decoder) check() {
 	d.ownMarks()
 	d.linkInputs()
 	d.forwardTwice()
+	d.nothingLeft()
 	d.shadowed()
 }
 
@@ -75,6 +76,27 @@ func (d *decoder) linkInput(at hcl.Range, interfaces []string) {
 				d.fail(at, "Rule never reached", "Interface %s is that of link %q. Flows that come in from a link are answered through it; rules and redirects are for flows from inside.", name, l.Name)
 			}
 		}
+	}
+}
+
+// nothingLeft complains about matches whose exceptions take away everything.
+func (d *decoder) nothingLeft() {
+	tell := func(kind, name string, m policy.Match) {
+		for _, side := range []struct {
+			what      string
+			all, less []policy.Operand
+		}{{"from", m.From, m.NotFrom}, {"to", m.To, m.NotTo}} {
+			all, less := d.sideOf(side.all), d.sideOf(side.less)
+			if len(side.all) > 0 && len(side.less) > 0 && less.covers(&all) {
+				d.fail(d.scope.names[kind][name], "Contradiction", "not_%s excepts everything that %s has, so no flow can match.", side.what, side.what)
+			}
+		}
+	}
+	for _, r := range d.out.Rules {
+		tell("rule", r.Name, r.Match)
+	}
+	for _, r := range d.out.Redirects {
+		tell("redirect", r.Name, r.Match)
 	}
 }
 

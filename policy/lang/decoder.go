@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sort"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -161,7 +162,11 @@ func (d *decoder) elements(a *hclsyntax.Attribute) []cty.Value {
 		}
 	}
 	if len(list) == 0 {
-		d.fail(a.Expr.Range(), "Empty list", "%q is an empty list, which would match nothing. Leave the line out to match everything.", a.Name)
+		advice := "would match nothing. Leave the line out to match everything"
+		if strings.HasPrefix(a.Name, "not_") {
+			advice = "would except nothing. Leave the line out"
+		}
+		d.fail(a.Expr.Range(), "Empty list", "%q is an empty list, which %s.", a.Name, advice)
 	}
 	return list
 }

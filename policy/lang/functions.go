@@ -41,14 +41,16 @@ func fileFunc(dir string) function.Function {
 	})
 }
 
-// linesFunc is lines(TEXT): its lines without comments (from # on), surrounding blanks and empty lines.
+// linesFunc is lines(TEXT): its lines without comments (from # or ; on), surrounding blanks and empty lines.
 var linesFunc = function.New(&function.Spec{
 	Params: []function.Parameter{{Name: "text", Type: cty.String}},
 	Type:   function.StaticReturnType(cty.List(cty.String)),
 	Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
 		var out []cty.Value
 		for line := range strings.Lines(args[0].AsString()) {
-			line, _, _ = strings.Cut(line, "#")
+			if c := strings.IndexAny(line, "#;"); c >= 0 {
+				line = line[:c]
+			}
 			if line = strings.TrimSpace(line); line != "" {
 				out = append(out, cty.StringVal(line))
 			}

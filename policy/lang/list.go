@@ -30,19 +30,25 @@ func (d *decoder) listFile(out *[]netipx.IPRange) reader {
 			return
 		}
 		name := v.AsString()
+		if name == "" {
+			d.fail(a.Expr.Range(), "Wrong type", "%q wants the name of a file in quotes.", a.Name)
+			return
+		}
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(filepath.Dir(a.SrcRange.Filename), name)
 		}
 		text, err := readList(name)
 		if err != nil {
-			d.fail(a.Expr.Range(), "Unreadable list", "%s.", capital(err.Error()))
+			d.fail(a.Expr.Range(), "Unreadable list", "Cannot read the list: %v.", err)
 			return
 		}
-		d.lists[name] = text
 		ranges, bad := parseList(name, text)
+		if len(bad) > 0 && !endless(text) { // to be quoted
+			d.lists[name] = text
+		}
 		d.diags = append(d.diags, bad...)
 		if len(ranges) == 0 && len(bad) == 0 {
-			d.warn(a.Expr.Range(), "Empty list", "%s has no element: rules that name this set take no flows.", name)
+			d.warn(a.Expr.Range(), "Empty list", "%s has no element: this set has no address.", name)
 		}
 		*out = ranges
 	}
@@ -62,6 +68,19 @@ func readList(name string) ([]byte, error) {
 	return os.ReadFile(name)
 }
 
+// endless tells whether a text has a line that nobody wants to see.
+func endless(text []byte) bool {
+	const most = 4096
+	for len(text) > most {
+		end := bytes.IndexByte(text[:most], '\n')
+		if end < 0 {
+			return true
+		}
+		text = text[end+1:]
+	}
+	return false
+}
+
 // mostBad is how many bad lines of a list are told: a file of something else has nothing but bad lines.
 const mostBad = 20
 
@@ -69,8 +88,8 @@ const mostBad = 20
 func parseList(name string, text []byte) ([]netipx.IPRange, hcl.Diagnostics) {
 	out := make([]netipx.IPRange, 0, bytes.Count(text, []byte{'\n'})+1)
 	var bad hcl.Diagnostics
-	at := 0
-	for number := 1; at < len(text) && len(bad) < mostBad; number++ {
+	at, more := 0, 0
+	for number := 1; at < len(text); number++ {
 		line, start := text[at:], at
 		if end := bytes.IndexByte(line, '\n'); end >= 0 {
 			line = line[:end]
@@ -88,11 +107,17 @@ func parseList(name string, text []byte) ([]netipx.IPRange, hcl.Diagnostics) {
 			continue
 		}
 		r, err := listed(element)
-		if err != nil {
+		switch {
+		case err == nil:
+			out = append(out, r)
+		case len(bad) < mostBad:
 			bad = append(bad, badLine(name, number, start, len(line), err))
-			continue
+		default:
+			more++
 		}
-		out = append(out, r)
+	}
+	if more > 0 {
+		bad[mostBad-1].Detail += fmt.Sprintf(" So are %d more lines of this list.", more)
 	}
 	return out, bad
 }
@@ -100,7 +125,7 @@ func parseList(name string, text []byte) ([]netipx.IPRange, hcl.Diagnostics) {
 // listed reads an element of a list. Lists of others often have prefixes with bits behind their length; what is meant is clear, but
 // whether it is meant is not, so they are refused like in a policy.
 func listed(element string) (netipx.IPRange, error) {
-	if !utf8.ValidString(element) || len(element) > 128 {
+	if !utf8.ValidString(element) || len(element) > longestRange {
 		return netipx.IPRange{}, fmt.Errorf("this line is not an address, a prefix or a range FIRST-LAST")
 	}
 	return ParseRange(element)

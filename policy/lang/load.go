@@ -82,6 +82,11 @@ func Parse(sources ...Source) (policy.Policy, Report) {
 	readable := true
 	for _, s := range sources {
 		file, diags := hclsyntax.ParseConfig(decimalized(s.Text), s.Name, hcl.InitialPos)
+		for _, said := range diags {
+			if said.Summary == "Invalid single-argument block definition" {
+				said.Detail += " Write each attribute on a line of its own."
+			}
+		}
 		d.diags = append(d.diags, diags...)
 		report.files[s.Name] = &hcl.File{Bytes: s.Text}
 		readable = readable && !diags.HasErrors()

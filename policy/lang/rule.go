@@ -96,7 +96,7 @@ func (d *decoder) contradictions(b *hclsyntax.Block, m *policy.Match) {
 	if m.Router && attrs["mac"] != nil {
 		d.fail(attrs["mac"].NameRange, "Contradiction", "The router's own flows do not come in a frame. Remove mac, or from = router.")
 	}
-	if a := attrs["user"]; a != nil && !m.Router {
+	if a := attrs["user"]; a != nil && !m.Router && b.Type == "rule" {
 		d.fail(a.NameRange, "Contradiction", "Only the router's own flows have a user. Add from = router, or remove user.")
 	}
 	if m.Router && attrs["not_from"] != nil {

@@ -23,16 +23,31 @@ func (d *decoder) shadowed() {
 		later := &d.out.Rules[i]
 		for j := range first[i] { // the rules of its own run have been looked at
 			if sides[j][0].covers(&sides[i][0]) && sides[j][1].covers(&sides[i][1]) && covers(&d.out.Rules[j].Match, &later.Match) {
-				d.neverReached(later, &d.out.Rules[j])
+				d.neverReached("rule", later.Name, d.out.Rules[j].Name, d.out.Rules[j].Pos)
+				break
+			}
+		}
+	}
+	d.shadowedRedirects()
+}
+
+// shadowedRedirects warns of redirects in the same way. There are few.
+func (d *decoder) shadowedRedirects() {
+	for i, later := range d.out.Redirects {
+		from, to := d.sideOf(later.Match.From), d.sideOf(later.Match.To)
+		for _, earlier := range d.out.Redirects[:i] {
+			earlierFrom, earlierTo := d.sideOf(earlier.Match.From), d.sideOf(earlier.Match.To)
+			if earlierFrom.covers(&from) && earlierTo.covers(&to) && covers(&earlier.Match, &later.Match) {
+				d.neverReached("redirect", later.Name, earlier.Name, earlier.Pos)
 				break
 			}
 		}
 	}
 }
 
-func (d *decoder) neverReached(later, earlier *policy.Rule) {
-	d.warn(d.scope.names["rule"][later.Name], "Rule never reached",
-		"Rule %q (%s) already takes every flow that this one matches. Move this rule before it, or remove one.", earlier.Name, earlier.Pos)
+func (d *decoder) neverReached(kind, later, earlier string, at policy.Pos) {
+	d.warn(d.scope.names[kind][later], capital(kind)+" never reached",
+		"%s %q (%s) already takes every flow that this one matches. Move this %s before it, or remove one.", capital(kind), earlier, at, kind)
 }
 
 // shadowedInRuns looks at runs of rules for literal addresses, of which there may be thousands: comparing each with each would take
@@ -59,8 +74,13 @@ func (d *decoder) shadowedInRuns(sides [][2]side) []int {
 				continue
 			}
 			at := sort.Search(len(segments), func(k int) bool { return !segments[k].Range.To().Less(list[0].From()) })
-
-			d.neverReached(&rules[run.First+i], &rules[run.First+segments[at].Owner])
+			earlier := rules[run.First+segments[at].Owner]
+			if sides[run.First+segments[at].Owner][run.Side].covers(&sides[run.First+i][run.Side]) {
+				d.neverReached("rule", rules[run.First+i].Name, earlier.Name, earlier.Pos)
+				continue
+			}
+			d.warn(d.scope.names["rule"][rules[run.First+i].Name], "Rule never reached",
+				"Earlier rules, such as %q (%s), together take every flow that this one matches. Move this rule before them, or remove it.", earlier.Name, earlier.Pos)
 		}
 	}
 	return begins
