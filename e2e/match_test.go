@@ -5,8 +5,6 @@ package e2e
 import (
 	"fmt"
 	"net/netip"
-	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -89,98 +87,6 @@ default { via = link.embratel }`)
 	r.expect("virtua", 50, server(1, 443, true))
 }
 
-// TestRouterRuleWithoutDefault: rules for the router's own flows hold also in a family in which the default block's link is dead and
-// main uses another one.
-func TestRouterRuleWithoutDefault(t *testing.T) {
-	r := newRouter(t, lab.Virtua, lab.Embratel.OnlyV4())
-	r.apply(strings.Replace(links, `["200.252.10.1", "2001:db8:200::1"]`, `"200.252.10.1"`, 1), `rule "mail" {
-  from      = router
-  protocol  = "tcp"
-  port      = 25
-  via       = link.embratel
-  otherwise = reject
-}
-default { via = link.embratel }`)
-	if got := r.ask(r.Router, lab.Flow{Network: "tcp", To: server(1, 25, false)}); got != "embratel" {
-		t.Errorf("mail over IPv4 left through %s, want embratel", got)
-	}
-	if _, err := r.Router.Ask(lab.Flow{Network: "tcp", To: server(1, 25, true), Wait: short}); err == nil {
-		t.Error("mail over IPv6 left, want it rejected: embratel has no IPv6")
-	}
-	if got := r.ask(r.Router, lab.Flow{Network: "tcp", To: server(1, 443, true)}); got != "virtua" {
-		t.Errorf("other flows over IPv6 left through %s, want virtua, which main uses", got)
-	}
-}
-
-// TestRouterUser: the router's own flows by the user whose they are.
-func TestRouterUser(t *testing.T) {
-	for user, want := range map[string]string{`"root"`: "virtua", `[13, 0]`: "virtua", `"proxy"`: "embratel", `[1, 2]`: "embratel"} {
-		r := newRouter(t)
-		r.apply(links, `rule "r" {
-  from = router
-  user = `+user+`
-  via  = link.virtua
-}
-default { via = link.embratel }`)
-		both(t, func(t *testing.T, v6 bool) {
-			for _, network := range []string{"tcp", "udp"} {
-				if got := r.ask(r.Router, lab.Flow{Network: network, To: server(1, 443, v6)}); got != want {
-					t.Errorf("user = %s: root's %s flow left through %s, want %s", user, network, got, want)
-				}
-			}
-		})
-	}
-}
-
-// TestFoldedRules: thousands of rules for single hosts and networks are looked up at once, the first that matches takes a flow, and each
-// counts for itself.
-func TestFoldedRules(t *testing.T) {
-	r := newRouter(t)
-	need(t, "nft")
-	via := []string{"link.virtua", "link.embratel"}
-	var b strings.Builder
-	pin := func(name, from string, to int) {
-		fmt.Fprintf(&b, "rule %q {\n  from = %s\n  via  = %s\n}\n", name, from, via[to])
-	}
-	pin("first", `["10.1.0.100", "fd00:a::64"]`, 0)
-	pin("net", `["10.1.0.96/28", "fd00:a::60/124"]`, 1) // hosts 96 to 111, but not 100
-	pin("wide", `["10.1.0.0/17", "fd00:a::/65"]`, 0)    // everything else
-	pin("late", `["10.1.1.1", "fd00:a::101"]`, 1)       // never: wide has it
-	for i := range 3000 {
-		pin(fmt.Sprint("pin", i), fmt.Sprintf(`["10.1.%d.%d", "fd00:a:0:0:8000::%x"]`, 128+i/250, i%250, i), i%2)
-	}
-	out, status := r.enlace("apply", r.write(links, b.String(), "default { via = link.embratel }"))
-	if status != 0 || strings.Count(out, "Rule never reached") != 1 || !strings.Contains(out, `Rule "wide"`) {
-		t.Errorf("apply: exit %d, want one warning, that wide hides late\n%.2000s", status, out)
-	}
-	both(t, func(_ *testing.T, v6 bool) {
-		for host, want := range map[int]string{100: "virtua", 101: "embratel", 50: "virtua", 257: "virtua"} {
-			r.expect(want, host, server(1, 443, v6))
-		}
-	})
-	rules := strings.Join(r.lines("nft", "list", "chain", "inet", "enlace", "rules"), "\n")
-	if n := strings.Count(rules, " rules, first "); n != 4 {
-		t.Errorf("3,004 rules became %d look-ups, want one for each link and family\n%s", n, rules)
-	}
-	// Twelve flows came from each of these hosts: wide has two of them.
-	sets := strings.Join(r.lines("nft", "list", "sets", "inet"), " ")
-	for rule, want := range map[string]int{"first": 12, "net": 12, "wide": 24, "late": 0} {
-		if got := countOf(sets, rule); got != want {
-			t.Errorf("rule %s counts %d packets of IPv4 flows, want %d", rule, got, want)
-		}
-	}
-}
-
-// countOf adds the packets that elements with that comment count, of IPv4.
-func countOf(sets, comment string) int {
-	sum := 0
-	for _, m := range regexp.MustCompile(`(\d+\.[\d./-]+) counter packets (\d+) bytes \d+ comment "`+comment+`"`).FindAllStringSubmatch(sets, -1) {
-		n, _ := strconv.Atoi(m[2])
-		sum += n
-	}
-	return sum
-}
-
 func flows(list ...func(bool) lab.Flow) []func(bool) lab.Flow { return list }
 
 // TestMasqueradeOff: without masquerade the LAN's addresses leave as they are, which these providers drop.
@@ -231,51 +137,6 @@ func TestSpoofedSources(t *testing.T) {
 	if dropped != 6 {
 		t.Errorf("%d spoofed packets dropped, want 6", dropped)
 	}
-}
-
-// TestRouterRules: rules move the router's own flows, with the source of the link that they leave through, and leave bound sockets
-// alone.
-func TestRouterRules(t *testing.T) {
-	r := newRouter(t)
-	r.apply(links, balanced, `
-rule "proxy" {
-  from = router
-  tos  = 0x20
-  via  = group.balanced
-}
-rule "dns" {
-  from     = router
-  protocol = "udp"
-  port     = 443
-  via      = link.virtua
-}
-default { via = link.embratel }`)
-	both(t, func(t *testing.T, v6 bool) {
-		counts := map[string]int{}
-		for i := range 30 {
-			counts[r.ask(r.Router, lab.Flow{Network: "tcp", To: server(i+1, 443, v6), TOS: 0x20})]++
-		}
-		if counts["virtua"] != 20 || counts["embratel"] != 10 {
-			t.Errorf("the proxy's flows: %v, want 20:10", counts)
-		}
-		for _, c := range []struct {
-			flow lab.Flow
-			want string
-		}{
-			{lab.Flow{Network: "tcp"}, "embratel"},
-			{lab.Flow{Network: "udp"}, "virtua"},
-			{lab.Flow{Network: "tcp", From: r.ISP("virtua").Address(v6).Addr()}, "virtua"},
-			{lab.Flow{Network: "tcp", From: r.ISP("virtua").Address(v6).Addr(), TOS: 0x20}, "virtua"},
-			{lab.Flow{Network: "tcp", Device: "eth1"}, "virtua"},
-			{lab.Flow{Network: "tcp", Device: "eth2"}, "embratel"},
-			{lab.Flow{Network: "udp", Mark: 0x02000000}, "embratel"},
-		} {
-			c.flow.To = server(9, 443, v6)
-			if got := r.ask(r.Router, c.flow); got != c.want {
-				t.Errorf("%+v left through %s, want %s", c.flow, got, c.want)
-			}
-		}
-	})
 }
 
 // TestAddressDetectionPasses: the guard lets the router's own packets without a flow and without an address leave, by which IPv6
