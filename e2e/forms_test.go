@@ -63,7 +63,7 @@ rule "marked" {
   mark = ["0x10/0xff", "0x20/0xff"]
   via  = link.virtua
 }
-rule "one mark" {
+rule "one_mark" {
   mark = 0x11
   via  = link.embratel
 }
@@ -210,7 +210,7 @@ func (r *router) writeLists(n int) {
 func TestFormsAgree(t *testing.T) {
 	need(t, "nft")
 	for name, policy := range map[string]string{
-		"everything":   strings.Replace(everything, `"one mark"`, `"one_mark"`, 1),
+		"everything":   everything,
 		"proxied":      proxied,
 		"listed":       listed(),
 		"one link":     links + `default { via = link.virtua }`,

@@ -198,8 +198,8 @@ func (c *compiler) choose() {
 	ours := append(c.linkNumbers(goTo("rules")), Element{From: host32(0), Verdict: goTo("nowhere")})
 	rules = append(rules, rule(dispatch{selector: fibDaddrOIF, elems: distinct(ours)}).because("main would send it to a link, or nowhere"))
 	var links []Element
-	for _, s := range c.table.Sets[0].Elements {
-		links = append(links, Element{From: s.From})
+	for _, l := range c.plan.Links {
+		links = append(links, Element{From: ifnameBytes(l.Interface)})
 	}
 	if len(links) > 0 {
 		rules = append(rules, rule(oneOf(fibDaddrName, links), goTo("rules")).because("to a link whose interface was made anew"))

@@ -33,8 +33,8 @@ func (ch *Change) Lines() []string {
 	return out
 }
 
-// Recall returns what Change.Lists said of a list that had that hash, or nil when that was not kept.
-type Recall func(set string, hash uint64) []byte
+// Recall returns List.Bytes of a list that had that hash, or nil when they were not kept.
+type Recall func(set, hash string) []byte
 
 // Diff compares the kernel's table with the wanted one. Long lists are not read from the kernel; recall knows them.
 func Diff(have *Observed, want Table, recall Recall) (*Change, error) {

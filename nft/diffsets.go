@@ -163,7 +163,7 @@ func (p piece) element() Element {
 // List is a long list of the wanted table, to be kept for Recall.
 type List struct {
 	Set  string
-	Hash uint64
+	Hash string
 	set  Set
 }
 

@@ -63,7 +63,7 @@ func foldable(a, b policy.PlannedRule, side policy.Side) bool {
 }
 
 func sameAddresses(a, b policy.Addresses) bool {
-	return a.Any == b.Any && a.Name == b.Name && slices.Equal(a.Ranges, b.Ranges)
+	return a.Any == b.Any && a.Name == b.Name && (a.Name != "" || slices.Equal(a.Ranges, b.Ranges))
 }
 
 // fold makes, in each family, a set and a rule for each verdict of a run of rules.
@@ -96,25 +96,28 @@ func (c *compiler) fold(rules []policy.PlannedRule, side policy.Side) []Rule {
 	return out
 }
 
-// foldedRules are for the addresses that lead to one place.
+// foldedRules are for the addresses that lead to one place: single hosts and ranges apart, so that a rule for a network that comes or
+// goes among rules for hosts changes one element.
 func (c *compiler) foldedRules(rules []policy.PlannedRule, side policy.Side, f policy.Family, v policy.Verdict, segments []policy.Segment) []Rule {
 	first, last := rules[0], rules[len(rules)-1]
-	name := fmt.Sprintf("run.%s.to.%s", nameOfRun(rules), c.nameOf(v))
-	elems, single := segmentElements(rules, segments)
-	set := Set{Name: setName(name, int(f), single), Key: keyOf(int(f)), Interval: !single, Counted: true, Elements: elems}
-	c.table.Sets = append(c.table.Sets, set)
-
 	rest := first
 	if side == policy.Source {
 		rest.From = policy.Addresses{Any: true}
 	} else {
 		rest.To = policy.Addresses{Any: true}
 	}
-	verdict := c.verdict(v)[1:] // without a counter: the elements count
-	look := inSet{selector: address(int(side), int(f)), set: set.Name}
 	var out []Rule
-	for _, one := range c.matching("rule."+first.Name, rest.Match, rest.Sides, int(f), append([]Statement{look}, verdict...)...) {
-		out = append(out, one.because("%d rules, %s (%s) to %s (%s)", len(rules), first.Name, first.Pos, last.Name, last.Pos))
+	for _, single := range []bool{true, false} {
+		elems := segmentElements(rules, segments, single)
+		if len(elems) == 0 {
+			continue
+		}
+		name := setName(fmt.Sprintf("run.%s.to.%s", nameOfRun(rules), c.nameOf(v)), int(f), single)
+		c.table.Sets = append(c.table.Sets, Set{Name: name, Key: keyOf(int(f)), Interval: !single, Counted: true, Elements: elems})
+		do := append([]Statement{inSet{selector: address(int(side), int(f)), set: name}}, c.verdict(v)[1:]...) // no counter: the elements count
+		for _, one := range c.matching("rule."+first.Name, rest.Match, rest.Sides, int(f), do...) {
+			out = append(out, one.because("%d rules, %s (%s) to %s (%s)", len(rules), first.Name, first.Pos, last.Name, last.Pos))
+		}
 	}
 	return out
 }
@@ -125,20 +128,20 @@ func nameOfRun(rules []policy.PlannedRule) string {
 	return slices.MinFunc(rules, func(a, b policy.PlannedRule) int { return cmp.Compare(a.Name, b.Name) }).Name
 }
 
-// segmentElements are segments as elements, single hosts if they all are, each with the name of its rule.
-func segmentElements(rules []policy.PlannedRule, segments []policy.Segment) ([]Element, bool) {
-	single := true
+// segmentElements are those segments that are single hosts, or those that are not, as elements with the name of their rule.
+func segmentElements(rules []policy.PlannedRule, segments []policy.Segment, single bool) []Element {
+	var out []Element
 	for _, s := range segments {
-		single = single && s.Range.From() == s.Range.To()
-	}
-	out := make([]Element, len(segments))
-	for i, s := range segments {
-		out[i] = Element{From: s.Range.From().AsSlice(), Comment: rules[s.Owner].Name}
-		if !single {
-			out[i].To = s.Range.To().AsSlice()
+		if single != (s.Range.From() == s.Range.To()) {
+			continue
 		}
+		e := Element{From: s.Range.From().AsSlice(), Comment: rules[s.Owner].Name}
+		if !single {
+			e.To = s.Range.To().AsSlice()
+		}
+		out = append(out, e)
 	}
-	return out, single
+	return out
 }
 
 // nameOf is a verdict as a part of a name.

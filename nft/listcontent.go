@@ -3,9 +3,10 @@
 package nft
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
-	"hash/fnv"
 	"strconv"
 	"strings"
 )
@@ -14,12 +15,12 @@ import (
 type content struct {
 	set   string
 	count int // as the kernel tells it, see Set.count
-	hash  uint64
+	hash  string
 }
 
 // String is the comment that says it.
 func (c content) String() string {
-	return fmt.Sprintf("%s: %d elements, %016x", c.set, c.count, c.hash)
+	return fmt.Sprintf("%s: %d elements, %s", c.set, c.count, c.hash)
 }
 
 // contentOf reads such a comment, and says whether it is one.
@@ -27,10 +28,10 @@ func contentOf(comment string) (c content, ok bool) {
 	set, rest, _ := strings.Cut(comment, ": ")
 	count, hash, _ := strings.Cut(rest, " elements, ")
 	c.set = set
-	var errCount, errHash error
-	c.count, errCount = strconv.Atoi(count)
-	c.hash, errHash = strconv.ParseUint(hash, 16, 64)
-	return c, errCount == nil && errHash == nil
+	c.hash = hash
+	var err error
+	c.count, err = strconv.Atoi(count)
+	return c, err == nil && hash != ""
 }
 
 // count is the number of elements that the kernel tells: of intervals, half the number of their ends, and the highest may have
@@ -43,14 +44,13 @@ func (s Set) count() int {
 	return n
 }
 
-// hash identifies the elements of a set.
-func (s Set) hash() uint64 {
-	if s.sum != 0 {
+// hash identifies the elements of a set. Lists come from strangers, so it is one that nobody can make collide: 128 bits of SHA-256.
+func (s Set) hash() string {
+	if s.sum != "" {
 		return s.sum
 	}
-	h := fnv.New64a()
-	_, _ = h.Write(s.pack())
-	return h.Sum64()
+	sum := sha256.Sum256(s.pack())
+	return hex.EncodeToString(sum[:16])
 }
 
 // pack writes the elements in a form that can be kept in a file: for each its size, first and last value, and comment.

@@ -50,7 +50,7 @@ type Set struct {
 	Size     int  // most elements that it will have, 0: not said
 	Counted  bool // every element counts its packets
 	Elements []Element
-	sum      uint64 // hash of the elements of a long list, 0: not known
+	sum      string // hash of the elements of a long list, empty: not known
 }
 
 // Element is a value or a range of values (both ends included), and in a map the verdict that belongs to it.

@@ -14,6 +14,7 @@ const (
 	NoGateway        Code = "no-gateway"
 	GatewayUnusable  Code = "gateway-unusable"
 	NamesUnwritten   Code = "names-unwritten"
+	ListsUnkept      Code = "lists-unkept"
 	GatewayOutside   Code = "gateway-outside"
 	LANMissing       Code = "lan-missing"
 	NoLinks          Code = "no-links"

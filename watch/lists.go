@@ -16,12 +16,10 @@ import (
 // has. So a file is never wrong: one that was lost, or belongs to a change that the kernel refused, only makes the next change
 // of that list write all of it.
 
-func (f Files) listFile(set string, hash uint64) string {
-	return filepath.Join(f.Lists, fmt.Sprintf("%s-%016x", set, hash))
-}
+func (f Files) listFile(set, hash string) string { return filepath.Join(f.Lists, set+"-"+hash) }
 
 // recall is nft.Recall from the files.
-func (f Files) recall(set string, hash uint64) []byte {
+func (f Files) recall(set, hash string) []byte {
 	content, err := os.ReadFile(f.listFile(set, hash))
 	if err != nil {
 		return nil
@@ -32,15 +30,18 @@ func (f Files) recall(set string, hash uint64) []byte {
 // keep writes the lists of a table that is about to be applied, those that are not kept already.
 func (f Files) keep(lists []nft.List) error {
 	for _, l := range lists {
-		name := f.listFile(l.Set, l.Hash)
-		if _, err := os.Stat(name); err == nil {
+		name, content := f.listFile(l.Set, l.Hash), l.Bytes()
+		if info, err := os.Stat(name); err == nil && info.Size() == int64(len(content)) {
 			continue
 		}
 		if err := os.MkdirAll(f.Lists, 0o755); err != nil {
-			return err
+			return fmt.Errorf("keep list %s: %w", l.Set, err)
 		}
 		// Under another name first: a file that is cut off must not be found.
-		if err := errors.Join(os.WriteFile(name+".new", l.Bytes(), 0o600), os.Rename(name+".new", name)); err != nil {
+		if err := os.WriteFile(name+".new", content, 0o600); err != nil {
+			return errors.Join(fmt.Errorf("keep list %s: %w", l.Set, err), os.Remove(name+".new"))
+		}
+		if err := os.Rename(name+".new", name); err != nil {
 			return fmt.Errorf("keep list %s: %w", l.Set, err)
 		}
 	}

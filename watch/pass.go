@@ -174,7 +174,8 @@ func (k *Kernel) build(pass *Pass) error {
 		return err
 	}
 	if err := k.files.keep(pass.lists); err != nil {
-		return err
+		// They only make the next change of a list small.
+		pass.Problems = append(pass.Problems, policy.Problem{Code: policy.ListsUnkept, Subject: "lists", Text: err.Error()})
 	}
 	err := k.nft.Apply(pass.table)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EEXIST) {
@@ -190,7 +191,7 @@ func (k *Kernel) replaceLists(pass *Pass, cause error) error {
 	if err != nil {
 		return errors.Join(cause, err)
 	}
-	anew, err := nft.Diff(table, nft.Compile(pass.Plan), func(string, uint64) []byte { return nil })
+	anew, err := nft.Diff(table, nft.Compile(pass.Plan), func(string, string) []byte { return nil })
 	if err != nil {
 		return errors.Join(cause, err)
 	}
@@ -208,8 +209,8 @@ func (k *Kernel) finish(pass *Pass) error {
 		k.rt.SetSysctls(forwarding),
 		k.rt.Remove(pass.routes, settings.Protocol),
 		k.nft.Tidy(pass.table),
-		k.files.forget(pass.lists),
 	}
+	_ = k.files.forget(pass.lists) // what stays is in nobody's way, and is tried again
 	for _, mark := range pass.table.Freed {
 		errs = append(errs, k.rt.Release(mark, settings.MarkMask))
 	}

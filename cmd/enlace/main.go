@@ -25,7 +25,9 @@ func main() {
 	// A pass makes a few megabytes of garbage in a few milliseconds; collecting it in between costs more than the memory does.
 	// Only lists of a hundred thousand elements need more than this.
 	debug.SetGCPercent(400)
-	debug.SetMemoryLimit(80 << 20)
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(80 << 20)
+	}
 	err := root().Execute()
 	var s status
 	switch {

@@ -43,6 +43,9 @@ func ParseRange(s string) (netipx.IPRange, error) {
 		if err != nil {
 			return netipx.IPRange{}, fmt.Errorf("%q is not a prefix such as 10.1.0.0/16", s)
 		}
+		if p.Addr().Is4In6() {
+			return netipx.IPRange{}, fmt.Errorf("%q is IPv4 in the clothes of IPv6, which no packet has; write the IPv4 prefix", s)
+		}
 		if p.Masked() != p {
 			return netipx.IPRange{}, fmt.Errorf("%q has bits set behind its length; write %s", s, p.Masked())
 		}

@@ -5,6 +5,7 @@ package lang
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,7 +45,7 @@ func (d *decoder) listFile(out *[]netipx.IPRange) reader {
 		}
 		ranges, bad := parseList(name, text)
 		if len(bad) > 0 && !endless(text) { // to be quoted
-			d.lists[name] = text
+			d.lists[name] = printable(text)
 		}
 		d.diags = append(d.diags, bad...)
 		if len(ranges) == 0 && len(bad) == 0 {
@@ -65,7 +66,27 @@ func readList(name string) ([]byte, error) {
 	if info.Size() > largestList {
 		return nil, fmt.Errorf("%s has %d bytes; a list has at most %d", name, info.Size(), largestList)
 	}
-	return os.ReadFile(name)
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	text, err := io.ReadAll(io.LimitReader(f, largestList+1)) // it may grow meanwhile
+	if err == nil && len(text) > largestList {
+		err = fmt.Errorf("%s has more than %d bytes", name, largestList)
+	}
+	return text, err
+}
+
+// printable is a text without control characters, which could make a terminal do what a stranger's list wants.
+func printable(text []byte) []byte {
+	out := bytes.Clone(text)
+	for i, c := range out {
+		if c < ' ' && c != '\n' && c != '\t' || c == 0x7f {
+			out[i] = '?'
+		}
+	}
+	return out
 }
 
 // endless tells whether a text has a line that nobody wants to see.
@@ -86,7 +107,7 @@ const mostBad = 20
 
 // parseList reads the text of a list file. Lines that cannot be read are reported, each with its place.
 func parseList(name string, text []byte) ([]netipx.IPRange, hcl.Diagnostics) {
-	out := make([]netipx.IPRange, 0, bytes.Count(text, []byte{'\n'})+1)
+	out := make([]netipx.IPRange, 0, min(bytes.Count(text, []byte{'\n'})+1, 1<<17))
 	var bad hcl.Diagnostics
 	at, more := 0, 0
 	for number := 1; at < len(text); number++ {

@@ -156,6 +156,9 @@ func (a *side) covers(b *side) bool {
 	if a.any || b.any {
 		return a.any
 	}
+	if len(b.known) == 0 && len(b.lans) == 0 {
+		return false // an empty set is not hidden by anything: it has nothing
+	}
 	if len(a.known) > 0 && len(b.known) > 0 && b.known[0].From().Less(a.known[0].From()) {
 		return false // most pairs of many rules end here
 	}
