@@ -35,6 +35,7 @@ func runPlan(r *rand.Rand) policy.Plan {
 		{}, {Protocols: []policy.Protocol{policy.TCP}}, {Marks: []policy.MaskedMark{{Value: 1, Mask: 3}, {Value: 4, Mask: 4}}},
 		{NotTo: []policy.Operand{{Range: netipx.RangeOfPrefix(netip.MustParsePrefix("198.51.100.0/25"))}}},
 		{MACs: []policy.MAC{{2, 0, 0, 0, 0, 1}}}, {Interfaces: []string{"wg0"}}, {DSCP: []uint8{46}},
+		{NotFrom: []policy.Operand{{Range: netipx.RangeOfPrefix(netip.MustParsePrefix("10.1.0.8/29"))}}}, {Users: []uint32{13}},
 	}
 	for len(p.Rules) < 150 {
 		shape := shapes[r.IntN(len(shapes))]
@@ -101,7 +102,7 @@ func TestFoldingKeepsTheFirstMatch(t *testing.T) {
 // kindsOfFlows are the conditions, besides addresses, that a flow fulfils, as nft writes them.
 var kindsOfFlows = [][]string{
 	{}, {"meta l4proto tcp"}, {"meta mark & 0x00000003 0x00000001"}, {"meta mark & 0x00000004 0x00000004"}, {"ip daddr != 198.51.100.0/25"},
-	{"ether saddr 02:00:00:00:00:01"}, {`iifname "wg0"`}, {"ip dscp 0x2e", "ip6 dscp 0x2e"},
+	{"ether saddr 02:00:00:00:00:01"}, {`iifname "wg0"`}, {"ip dscp 0x2e", "ip6 dscp 0x2e"}, {"meta skuid 13"},
 	{"meta l4proto tcp", "meta mark & 0x00000003 0x00000001", "ip daddr != 198.51.100.0/25", `iifname "wg0"`},
 }
 
@@ -117,7 +118,9 @@ func walk(sets []Set, rules []Rule, family, host int, fulfilled []string) string
 					return m.text()
 				}
 			case inPrefix:
-				if m.not {
+				if m.not && strings.HasPrefix(m.name, "ip saddr") {
+					matches = matches && family == 0 && !m.prefix.Contains(hostAddress(family, host))
+				} else if m.not {
 					matches = matches && contains(fulfilled, m.text())
 				} else {
 					matches = matches && m.selector.family == 1+family && m.prefix.Contains(hostAddress(family, host))
@@ -164,4 +167,80 @@ func contains(list []string, s string) bool {
 		}
 	}
 	return false
+}
+
+// TestIdentityHasNumbers: a rule that matches an interface by number is another rule when the number is another.
+func TestIdentityHasNumbers(t *testing.T) {
+	of := func(index int) Rule { return rule(oneOf(iif, []Element{numbered("eth1", index)}), accept) }
+	two := func(index int) Rule {
+		return rule(dispatch{selector: fibDaddrOIF, elems: []Element{numbered("eth1", index), numbered("eth2", 9)}})
+	}
+	for name, f := range map[string]func(int) Rule{"one": of, "several": two} {
+		if a, b := f(1), f(2); a.text() != b.text() || a.identity() == b.identity() || a.identity() != f(1).identity() {
+			t.Errorf("%s: texts %q and %q, identities %q and %q", name, a.text(), b.text(), a.identity(), b.identity())
+		}
+	}
+}
+
+// longSet is a list of n hosts that is not read back.
+func longSet(n int) Set {
+	s := Set{Name: "set.x.hosts4", Key: ipv4}
+	for i := range n {
+		s.Elements = append(s.Elements, Element{From: []byte{20, 0, byte(i >> 8), byte(i)}, Comment: strings.Repeat("c", i%3)})
+	}
+	return s
+}
+
+// TestRecallIsNotTrusted: elements that are remembered wrongly are not used: the whole list is replaced.
+func TestRecallIsNotTrusted(t *testing.T) {
+	old, want := longSet(2000), longSet(2001)
+	said := content{old.Name, old.count(), old.hash()}
+	for name, c := range map[string]struct {
+		kept     []byte
+		replaced bool
+	}{
+		"right":       {old.pack(), false},
+		"another":     {longSet(1999).pack(), true},
+		"nothing":     {nil, true},
+		"cut off":     {old.pack()[:5000], true},
+		"not a list":  {[]byte("rubbish"), true},
+		"wrong count": {old.pack(), true},
+	} {
+		have := &observedSet{key: ipv4.typ.GetNFTMagic(), count: said.count}
+		if name == "wrong count" {
+			have.count--
+		}
+		d := differ{
+			have: &Observed{exists: true, sets: map[string]*observedSet{old.Name: have}, lists: map[string]content{old.Name: said}},
+			want: Table{Sets: []Set{want}}, change: &Change{main: newBatch(), tidy: newBatch()},
+			recall: func(set, hash string) []byte {
+				if set != old.Name || hash != old.hash() {
+					t.Errorf("%s: asked for %s %s", name, set, hash)
+				}
+				return c.kept
+			},
+		}
+		d.sets()
+		replaced := strings.HasPrefix(d.change.Lines()[0], "~ set")
+		if replaced != c.replaced || d.change.Len() != 1 {
+			t.Errorf("%s: %q", name, d.change.Lines())
+		}
+	}
+}
+
+// FuzzUnpack: whatever a file holds, unpack does not fail, and what it accepts it gives back.
+func FuzzUnpack(f *testing.F) {
+	f.Add(longSet(5).pack())
+	f.Add([]byte{4, 1, 2, 3, 4, 1, 2, 3, 9, 0})
+	f.Add([]byte{255})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		elems, ok := unpack(b)
+		if !ok {
+			return
+		}
+		again, ok := unpack(Set{Elements: elems}.pack())
+		if !ok || fmt.Sprint(again) != fmt.Sprint(elems) {
+			t.Fatalf("%v became %v", elems, again)
+		}
+	})
 }

@@ -246,6 +246,19 @@ func (o *Office) Renumber(name string, networks ...netip.Prefix) error {
 	return errors.Join(append(errs, o.routerSide(i, true))...)
 }
 
+// Replug takes the interface of a link away and makes it anew: it has the same name and addresses, and another number. main gets a
+// default route through it.
+func (o *Office) Replug(name string) error {
+	i := o.ISP(name)
+	if err := o.Router.Remove(i.Interface); err != nil {
+		return err
+	}
+	if err := o.Router.Connect(i.Interface, i.Namespace, customerSide); err != nil {
+		return err
+	}
+	return errors.Join(i.addresses(), o.routerSide(i, true))
+}
+
 func prefixes(list ...string) []netip.Prefix {
 	var out []netip.Prefix
 	for _, s := range list {
