@@ -15,6 +15,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"github.com/ti-mo/conntrack"
 
+	"enlace/e2e/inject"
 	"enlace/e2e/lab"
 )
 
@@ -38,6 +39,11 @@ func BenchmarkPacketCost(b *testing.B) {
 			all[i].measureNew(b)
 		}
 	}
+	defer func() {
+		for i := range all {
+			all[i].down.Close()
+		}
+	}()
 	b.ReportMetric(0, "ns/op")
 	plain := all[0].medians()
 	b.Logf("%d rounds; plain masquerade: est %v, down %v, new %v", rounds, plain[0], plain[1], plain[2])
@@ -54,7 +60,14 @@ func BenchmarkPacketCost(b *testing.B) {
 			}
 		}
 	}
+	two, many := all[len(all)-2].medians()[2], all[len(all)-1].medians()[2]
+	if times := float64(many) / float64(two); times > mostForPins {
+		b.Errorf("new flows cost %.2f times as much with 10,000 rules for hosts as with 2, want at most %.2f", times, mostForPins)
+	}
 }
+
+// mostForPins is how many times as much a new flow may cost with the last ruleset as with the one before it.
+const mostForPins = 1.3
 
 // ruleset is a router to be measured.
 type ruleset struct {
@@ -67,8 +80,8 @@ type ruleset struct {
 	least  [3]float64 // est, down, new
 
 	router   *lab.Namespace
-	est, new *lab.Injector
-	down     *lab.Injector
+	est, new *inject.Injector
+	down     *inject.Injector
 	took     [3][]time.Duration
 }
 
@@ -122,13 +135,13 @@ func (c *ruleset) build(b *testing.B) {
 func (c *ruleset) flows(b *testing.B) {
 	random := rand.New(rand.NewPCG(1, 2))
 	from := func(port int) netip.AddrPort { return netip.AddrPortFrom(lab.Host(100, false), uint16(port)) }
-	known := make([]lab.UDPFlow, knownFlows)
+	known := make([]inject.UDPFlow, knownFlows)
 	for i := range known {
-		known[i] = lab.UDPFlow{From: from(1024 + i), To: netip.AddrPortFrom(destination(random), 443)}
+		known[i] = inject.UDPFlow{From: from(1024 + i), To: netip.AddrPortFrom(destination(random), 443)}
 	}
-	fresh := make([]lab.UDPFlow, newFlows)
+	fresh := make([]inject.UDPFlow, newFlows)
 	for i := range fresh {
-		fresh[i] = lab.UDPFlow{From: from(1024 + i%60_000), To: netip.AddrPortFrom(destination(random), uint16(5000+i/60_000))}
+		fresh[i] = inject.UDPFlow{From: from(1024 + i%60_000), To: netip.AddrPortFrom(destination(random), uint16(5000+i/60_000))}
 	}
 	c.est, c.new = c.injector(b, "eth0", known), c.injector(b, "eth0", fresh)
 	c.establish(b)
@@ -138,7 +151,7 @@ func (c *ruleset) flows(b *testing.B) {
 func (c *ruleset) establish(b *testing.B) {
 	_, err := c.est.Send(knownFlows)
 	must(b, err)
-	answers := map[byte][]lab.UDPFlow{}
+	answers := map[byte][]inject.UDPFlow{}
 	for _, f := range c.tracked(b) {
 		if to := f.To.Addr().As4(); to[0] == 100 {
 			answers[to[2]] = append(answers[to[2]], f)
@@ -149,31 +162,40 @@ func (c *ruleset) establish(b *testing.B) {
 	}
 	if c.down != nil {
 		c.down.Close()
+		c.down = nil
 	}
-	for link, flows := range answers {
-		in, err := c.router.NewInjector(uplink(int(link)), flows)
+	for link := range 256 { // answers are measured on the first link that has any
+		flows := answers[byte(link)]
+		if len(flows) == 0 {
+			continue
+		}
+		in, err := inject.New(c.router, uplink(link), flows)
 		must(b, err)
 		_, err = in.Send(len(flows))
 		must(b, err)
+		if c.down != nil {
+			in.Close()
+			continue
+		}
 		c.down = in
 	}
 }
 
-func (c *ruleset) injector(b *testing.B, device string, flows []lab.UDPFlow) *lab.Injector {
-	i, err := c.router.NewInjector(device, flows)
+func (c *ruleset) injector(b *testing.B, device string, flows []inject.UDPFlow) *inject.Injector {
+	i, err := inject.New(c.router, device, flows)
 	must(b, err)
 	b.Cleanup(i.Close)
 	return i
 }
 
 // tracked are the answers of all flows that connection tracking knows.
-func (c *ruleset) tracked(b *testing.B) []lab.UDPFlow {
-	var out []lab.UDPFlow
+func (c *ruleset) tracked(b *testing.B) []inject.UDPFlow {
+	var out []inject.UDPFlow
 	c.conntrack(b, func(ct *conntrack.Conn) error {
 		list, err := ct.Dump(nil)
 		for _, f := range list {
 			r := f.TupleReply
-			out = append(out, lab.UDPFlow{
+			out = append(out, inject.UDPFlow{
 				From: netip.AddrPortFrom(r.IP.SourceAddress, r.Proto.SourcePort), To: netip.AddrPortFrom(r.IP.DestinationAddress, r.Proto.DestinationPort),
 			})
 		}
@@ -196,7 +218,7 @@ func (c *ruleset) conntrack(b *testing.B, f func(*conntrack.Conn) error) {
 // measureKnown measures flows that are established. A measurement takes some tenths of a second.
 func (c *ruleset) measureKnown(b *testing.B) {
 	const frames = 200_000
-	for i, in := range []*lab.Injector{c.est, c.down} {
+	for i, in := range []*inject.Injector{c.est, c.down} {
 		took, err := in.Send(frames)
 		must(b, err)
 		c.took[i] = append(c.took[i], took)

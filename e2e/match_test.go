@@ -28,7 +28,7 @@ func TestMatches(t *testing.T) {
 		}
 	}
 	usual := flow("tcp", 50, 1, 443, 0)
-	mac, err := r.LAN.HardwareAddress("eth0")
+	mac, _, err := r.LAN.Device("eth0")
 	must(t, err)
 	for _, c := range []struct {
 		match  string

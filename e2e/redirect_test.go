@@ -5,6 +5,8 @@ package e2e
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
+	"strconv"
 	"testing"
 
 	"enlace/e2e/lab"
@@ -15,7 +17,7 @@ import (
 func TestRedirectMatches(t *testing.T) {
 	r := newRouter(t)
 	must(t, r.ServeIn(r.Router, 3128, 8443))
-	mac, err := r.LAN.HardwareAddress("eth0")
+	mac, _, err := r.LAN.Device("eth0")
 	must(t, err)
 	usual := lab.Flow{Network: "tcp", To: server(1, 443, false)}
 	for _, c := range []struct {
@@ -44,11 +46,15 @@ func TestRedirectMatches(t *testing.T) {
 				c.match, c.port = c.match+"\n  protocol = \"tcp\"", "443"
 			}
 			r.apply(links, balanced, c.policy, fmt.Sprintf("redirect \"r\" {\n  %s\n  port = %s\n  to_port = 3128\n}\ndefault { via = group.balanced }", c.match, c.port))
+			before := r.numbered()
 			for _, f := range c.yes {
 				f = from(f, 50)
 				if seen, err := r.LAN.Ask(f); err != nil || seen != f.From {
 					t.Errorf("%+v was answered by a server that saw %s, %v; want the redirect's, which sees the host", f, seen, err)
 				}
+			}
+			if n := r.numbered() - before; n != 0 {
+				t.Errorf("%d redirected flows were given to a link, want none", n)
 			}
 			counts := map[string]int{}
 			for range 3 {
@@ -62,6 +68,22 @@ func TestRedirectMatches(t *testing.T) {
 		})
 	}
 }
+
+// numbered is how many new flows from inside have been given to links.
+func (r *router) numbered() int {
+	r.t.Helper()
+	sum := 0
+	for _, l := range r.lines("nft", "list", "table", "inet", "enlace") {
+		if m := flowsOfLinks.FindStringSubmatch(l); m != nil {
+			n, err := strconv.Atoi(m[1])
+			must(r.t, err)
+			sum += n
+		}
+	}
+	return sum
+}
+
+var flowsOfLinks = regexp.MustCompile(`counter packets (\d+) .*comment "new flows of`)
 
 // from gives a flow a host of the LAN unless it has one.
 func from(f lab.Flow, host int) lab.Flow {

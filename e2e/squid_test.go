@@ -62,16 +62,14 @@ logfile_rotate 0
 `, dir, more)
 	file := filepath.Join(dir, "squid.conf")
 	must(r.t, os.WriteFile(file, []byte(conf), 0o644)) //nolint:gosec // squid reads it as another user
+	service := "enlace" + strconv.Itoa(os.Getpid())
 	var said bytes.Buffer
 	must(r.t, r.Router.Do(func() error {
-		s.cmd = exec.Command("squid", "-N", "-n", "enlace"+strconv.Itoa(os.Getpid()), "-f", file)
+		s.cmd = exec.Command("squid", "-N", "-n", service, "-f", file)
 		s.cmd.Stderr, s.cmd.SysProcAttr = &said, as
 		return s.cmd.Start()
 	}))
-	r.t.Cleanup(func() {
-		_ = s.cmd.Process.Kill()
-		_ = s.cmd.Wait()
-	})
+	r.t.Cleanup(func() { s.stop(service) })
 	deadline := time.Now().Add(20 * time.Second)
 	for {
 		err := r.Router.Do(func() error {
@@ -89,6 +87,16 @@ logfile_rotate 0
 			r.t.Fatalf("squid does not listen: %v\n%s\n%s", err, said.Bytes(), log)
 		}
 		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// stop ends squid at once, and removes the shared memory that it leaves then.
+func (s *squid) stop(service string) {
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+	left, _ := filepath.Glob("/dev/shm/" + service + "-*")
+	for _, f := range left {
+		_ = os.Remove(f)
 	}
 }
 

@@ -32,10 +32,15 @@ func runPlan(r *rand.Rand) policy.Plan {
 		f.Interfaces = append(f.Interfaces, policy.Interface{Name: name, Index: i + 1, Up: true, Carrier: true, Addresses: addresses})
 	}
 	shapes := []policy.Match{
-		{}, {Protocols: []policy.Protocol{policy.TCP}}, {Marks: []policy.MaskedMark{{Value: 1, Mask: 3}, {Value: 4, Mask: 4}}},
+		{},
+		{Protocols: []policy.Protocol{policy.TCP}},
+		{Marks: []policy.MaskedMark{{Value: 1, Mask: 3}, {Value: 4, Mask: 4}}},
 		{NotTo: []policy.Operand{{Range: netipx.RangeOfPrefix(netip.MustParsePrefix("198.51.100.0/25"))}}},
-		{MACs: []policy.MAC{{2, 0, 0, 0, 0, 1}}}, {Interfaces: []string{"wg0"}}, {DSCP: []uint8{46}},
-		{NotFrom: []policy.Operand{{Range: netipx.RangeOfPrefix(netip.MustParsePrefix("10.1.0.8/29"))}}}, {Users: []uint32{13}},
+		{MACs: []policy.MAC{{2, 0, 0, 0, 0, 1}}},
+		{Interfaces: []string{"wg0"}},
+		{DSCP: []uint8{46}},
+		{NotFrom: []policy.Operand{{Range: netipx.RangeOfPrefix(netip.MustParsePrefix("10.1.0.8/29"))}}},
+		{Users: []uint32{13}},
 	}
 	for len(p.Rules) < 150 {
 		shape := shapes[r.IntN(len(shapes))]
@@ -101,8 +106,15 @@ func TestFoldingKeepsTheFirstMatch(t *testing.T) {
 
 // kindsOfFlows are the conditions, besides addresses, that a flow fulfils, as nft writes them.
 var kindsOfFlows = [][]string{
-	{}, {"meta l4proto tcp"}, {"meta mark & 0x00000003 0x00000001"}, {"meta mark & 0x00000004 0x00000004"}, {"ip daddr != 198.51.100.0/25"},
-	{"ether saddr 02:00:00:00:00:01"}, {`iifname "wg0"`}, {"ip dscp 0x2e", "ip6 dscp 0x2e"}, {"meta skuid 13"},
+	{},
+	{"meta l4proto tcp"},
+	{"meta mark & 0x00000003 0x00000001"},
+	{"meta mark & 0x00000004 0x00000004"},
+	{"ip daddr != 198.51.100.0/25"},
+	{"ether saddr 02:00:00:00:00:01"},
+	{`iifname "wg0"`},
+	{"ip dscp 0x2e", "ip6 dscp 0x2e"},
+	{"meta skuid 13"},
 	{"meta l4proto tcp", "meta mark & 0x00000003 0x00000001", "ip daddr != 198.51.100.0/25", `iifname "wg0"`},
 }
 

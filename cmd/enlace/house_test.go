@@ -20,12 +20,14 @@ var mayImport = map[string][]string{
 	"enlace/rtnl":        {"enlace/policy"},
 	"enlace/watch":       {"enlace/policy", "enlace/policy/lang", "enlace/nft", "enlace/rtnl"},
 	"enlace/e2e/lab":     {},
+	"enlace/e2e/inject":  {"enlace/e2e/lab"},
 	"enlace/cmd/enlace":  {"enlace/policy", "enlace/policy/lang", "enlace/nft", "enlace/rtnl", "enlace/watch", "enlace/e2e/lab"},
 	"enlace/e2e":         {},
 }
 
 // onlyIn says which rooms may use a library of the kernel's. The lab plays the other machines with them.
 var onlyIn = map[string][]string{
+	"github.com/cilium/ebpf":          {"enlace/e2e/inject"},
 	"github.com/google/nftables":      {"enlace/nft", "enlace/e2e/lab"},
 	"github.com/jsimonetti/rtnetlink": {"enlace/rtnl", "enlace/e2e/lab"},
 	"github.com/mdlayher/netlink":     {"enlace/nft", "enlace/rtnl", "enlace/e2e/lab"},

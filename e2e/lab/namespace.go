@@ -98,6 +98,18 @@ func (n *Namespace) index(name string) (uint32, error) {
 	return 0, fmt.Errorf("namespace %s has no interface %s", n.Name, name)
 }
 
+// Device is the Ethernet address and the number of an interface.
+func (n *Namespace) Device(name string) (mac net.HardwareAddr, index int, err error) {
+	err = n.Do(func() error {
+		i, err := net.InterfaceByName(name)
+		if err == nil {
+			mac, index = i.HardwareAddr, i.Index
+		}
+		return err
+	})
+	return mac, index, err
+}
+
 // Up switches an interface on.
 func (n *Namespace) Up(name string) error { return n.setFlags(name, unix.IFF_UP) }
 

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package lab
+// Package inject puts frames into the kernel as if an interface had received them, and tells what each costs. It is apart from the
+// lab, which is a part of the program, because it needs a library that the program does not.
+package inject
 
 import (
 	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
-	"runtime"
 	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
+
+	"enlace/e2e/lab"
 )
 
 // Injector puts frames of UDP flows into the stack as if an interface had received them, and tells what they cost. An XDP program
@@ -20,7 +23,7 @@ import (
 // kernel does with a frame, down to the drop at the other end of the cable, happens in the calling thread, so that its CPU time is
 // the router's cost: sockets on the same machine would drown it.
 type Injector struct {
-	ns      *Namespace
+	ns      *lab.Namespace
 	program *ebpf.Program
 	maps    []*ebpf.Map
 	index   uint32
@@ -35,14 +38,10 @@ const frameSize = 60
 // flowRecord is the size of a flow in the program's map: addresses, ports, the IP header's checksum, two bytes unused.
 const flowRecord = 16
 
-// NewInjector prepares flows for an interface of the namespace. They are sent in turn, over and over; their number is rounded up to a
-// power of two by repeating the first ones.
-func (n *Namespace) NewInjector(device string, flows []UDPFlow) (*Injector, error) {
-	index, err := n.index(device)
-	if err != nil {
-		return nil, err
-	}
-	mac, err := n.HardwareAddress(device)
+// New prepares flows for an interface of a namespace. They are sent in turn, over and over; their number is rounded up to a power
+// of two by repeating the first ones.
+func New(n *lab.Namespace, device string, flows []UDPFlow) (i *Injector, err error) {
+	mac, index, err := n.Device(device)
 	if err != nil {
 		return nil, err
 	}
@@ -54,25 +53,32 @@ func (n *Namespace) NewInjector(device string, flows []UDPFlow) (*Injector, erro
 	for i := range size {
 		records = flows[i%len(flows)].appendTo(records)
 	}
-	i := &Injector{ns: n, index: index}
+	i = &Injector{ns: n, index: uint32(index)}
+	defer func() {
+		if err != nil {
+			i.Close()
+		}
+	}()
 	table, err := i.singleValue(records)
 	if err != nil {
-		return nil, err
+		return i, err
 	}
 	counter, err := i.singleValue(make([]byte, 8))
 	if err != nil {
-		return nil, err
+		return i, err
 	}
 	i.program, err = ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, Instructions: frameWriter(mac, counter, table, size), License: "GPL"})
 	if err != nil {
-		return nil, fmt.Errorf("load the injector: %w", err)
+		return i, fmt.Errorf("load the injector: %w", err)
 	}
 	return i, nil
 }
 
 // Close unloads the program.
 func (i *Injector) Close() {
-	_ = i.program.Close()
+	if i.program != nil {
+		_ = i.program.Close()
+	}
 	for _, m := range i.maps {
 		_ = m.Close()
 	}
@@ -81,9 +87,7 @@ func (i *Injector) Close() {
 // Send injects so many frames and returns the CPU time that one took.
 func (i *Injector) Send(frames int) (perFrame time.Duration, err error) {
 	err = i.ns.Do(func() error {
-		var one unix.CPUSet
-		one.Set(runtime.NumCPU() - 1)
-		if err := unix.SchedSetaffinity(0, &one); err != nil {
+		if err := stayOnOneCPU(); err != nil {
 			return err
 		}
 		began, err := threadTime()
@@ -102,6 +106,21 @@ func (i *Injector) Send(frames int) (perFrame time.Duration, err error) {
 		return err
 	})
 	return perFrame, err
+}
+
+// stayOnOneCPU binds the thread, which ends with the function that it runs, to the last CPU that it may use.
+func stayOnOneCPU() error {
+	var allowed, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
+		return err
+	}
+	for cpu := range 1024 {
+		if allowed.IsSet(cpu) {
+			one.Zero()
+			one.Set(cpu)
+		}
+	}
+	return unix.SchedSetaffinity(0, &one)
 }
 
 func threadTime() (time.Duration, error) {
@@ -178,15 +197,3 @@ func frameWriter(mac net.HardwareAddr, counter, table *ebpf.Map, flows int) asm.
 
 // xdpPass is XDP_PASS of linux/bpf.h.
 const xdpPass = 2
-
-// HardwareAddress is an interface's own.
-func (n *Namespace) HardwareAddress(device string) (mac net.HardwareAddr, err error) {
-	err = n.Do(func() error {
-		i, err := net.InterfaceByName(device)
-		if err == nil {
-			mac = i.HardwareAddr
-		}
-		return err
-	})
-	return mac, err
-}
