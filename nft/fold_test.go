@@ -130,15 +130,13 @@ func walk(sets []Set, rules []Rule, family, host int, fulfilled []string) string
 					return m.text()
 				}
 			case inPrefix:
-				if m.not && strings.HasPrefix(m.name, "ip saddr") {
-					matches = matches && family == 0 && !m.prefix.Contains(hostAddress(family, host))
-				} else if m.not {
-					matches = matches && contains(fulfilled, m.text())
-				} else {
-					matches = matches && m.selector.family == 1+family && m.prefix.Contains(hostAddress(family, host))
+				holds := m.family == 1+family && m.prefix.Contains(hostAddress(family, host)) != m.not
+				if !strings.HasSuffix(m.name, "saddr") {
+					holds = contains(fulfilled, m.text())
 				}
+				matches = matches && holds
 			case inSet:
-				matches = matches && m.selector.family == 1+family && inNamed(sets, m.set, hostAddress(family, host).AsSlice())
+				matches = matches && m.family == 1+family && inNamed(sets, m.set, hostAddress(family, host).AsSlice())
 			case ofFamily:
 				matches = matches && int(m) == family
 			default:
