@@ -37,8 +37,8 @@ func TestFoldedRules(t *testing.T) {
 		}
 	})
 	rules := strings.Join(r.lines("nft", "list", "chain", "inet", "enlace", "rules"), "\n")
-	if n := strings.Count(rules, " rules, first "); n != 4 {
-		t.Errorf("3,004 rules became %d look-ups, want one for each link and family\n%s", n, rules)
+	if n := strings.Count(rules, " rules, first "); n != 8 {
+		t.Errorf("3,004 rules became %d look-ups, want one for hosts and one for ranges, for each link and family\n%s", n, rules)
 	}
 	// Twelve flows came from each of these hosts: wide has two of them.
 	sets := strings.Join(r.lines("nft", "list", "sets", "inet"), " ")
