@@ -111,8 +111,8 @@ func (w *wideRouter) run(n *lab.Namespace, name string, args ...string) (took ti
 
 func uplink(i int) string { return fmt.Sprintf("wan%d", i) }
 
-// widePolicy is the seed's policy with n links: each has a site that is always reached through it, and a forward.
-func widePolicy(n int) string {
+// manyLinks are a lan, n links and a group of all.
+func manyLinks(n int) string {
 	var b strings.Builder
 	b.WriteString("lan \"office\" { interface = \"eth0\" }\n")
 	for i := range n {
@@ -122,7 +122,13 @@ func widePolicy(n int) string {
 	for i := range n {
 		fmt.Fprintf(&b, "  member \"l%d\" {}\n", i)
 	}
-	b.WriteString("}\n")
+	return b.String() + "}\n"
+}
+
+// widePolicy is the seed's policy with n links: each has a site that is always reached through it, and a forward.
+func widePolicy(n int) string {
+	var b strings.Builder
+	b.WriteString(manyLinks(n))
 	for i := range n {
 		fmt.Fprintf(&b, "rule \"site%d\" {\n  from = lan.office\n  to = \"186.202.%d.0/24\"\n  via = link.l%d\n}\n", i, i, i)
 		fmt.Fprintf(&b, "forward \"web%d\" {\n  link = link.l%d\n  protocol = \"tcp\"\n  port = 80\n  to = \"10.1.0.%d:80\"\n}\n", i, i, i+20)

@@ -41,19 +41,7 @@ func manyMarks(n int) string {
 }
 
 // costPolicy balances the LAN over n links.
-func costPolicy(n int) string {
-	var b strings.Builder
-	b.WriteString("lan \"office\" { interface = \"eth0\" }\n")
-	for i := range n {
-		fmt.Fprintf(&b, "link \"l%d\" {\n  interface = %q\n  gateway = \"100.64.%d.1\"\n}\n", i, uplink(i), i)
-	}
-	b.WriteString("group \"balanced\" {\n")
-	for i := range n {
-		fmt.Fprintf(&b, "  member \"l%d\" {}\n", i)
-	}
-	b.WriteString("}\ndefault { via = group.balanced }\n")
-	return b.String()
-}
+func costPolicy(n int) string { return manyLinks(n) + "default { via = group.balanced }\n" }
 
 const listRule = `
 set "list" { file = "list.txt" }

@@ -38,7 +38,7 @@ func (d *decoder) listFile(out *[]netipx.IPRange) reader {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(filepath.Dir(a.SrcRange.Filename), name)
 		}
-		text, err := readList(name)
+		text, err := readWhole(name, largestList, "a list")
 		if err != nil {
 			d.fail(a.Expr.Range(), "Unreadable list", "Cannot read the list: %v.", err)
 			return
@@ -55,7 +55,8 @@ func (d *decoder) listFile(out *[]netipx.IPRange) reader {
 	}
 }
 
-func readList(name string) ([]byte, error) {
+// readWhole reads a file of at most so many bytes.
+func readWhole(name string, most int64, what string) ([]byte, error) {
 	info, err := os.Stat(name)
 	if err != nil {
 		return nil, err
@@ -63,17 +64,17 @@ func readList(name string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a file", name)
 	}
-	if info.Size() > largestList {
-		return nil, fmt.Errorf("%s has %d bytes; a list has at most %d", name, info.Size(), largestList)
+	if info.Size() > most {
+		return nil, fmt.Errorf("%s has %d bytes; %s has at most %d", name, info.Size(), what, most)
 	}
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	text, err := io.ReadAll(io.LimitReader(f, largestList+1)) // it may grow meanwhile
-	if err == nil && len(text) > largestList {
-		err = fmt.Errorf("%s has more than %d bytes", name, largestList)
+	text, err := io.ReadAll(io.LimitReader(f, most+1)) // it may grow meanwhile
+	if err == nil && int64(len(text)) > most {
+		err = fmt.Errorf("%s has more than %d bytes", name, most)
 	}
 	return text, err
 }

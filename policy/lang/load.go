@@ -145,17 +145,7 @@ const largest = 8 << 20
 
 // readText reads a file that can be a policy.
 func readText(name string) ([]byte, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a file", name)
-	}
-	if info.Size() > largest {
-		return nil, fmt.Errorf("%s has %d bytes; a policy has at most %d", name, info.Size(), largest)
-	}
-	text, err := os.ReadFile(name)
+	text, err := readWhole(name, largest, "a policy")
 	if err != nil {
 		return nil, err
 	}
