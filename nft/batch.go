@@ -63,15 +63,16 @@ func message(typ int, flags netlink.HeaderFlags, data []byte) netlink.Message {
 // named is the description of an object for errors.
 func named(what, name string) func() string { return func() string { return what + " " + name } }
 
-func (b *batch) addTable() {
+// addTable makes the table, or gives it other flags.
+func (b *batch) addTable(flags uint32) {
 	b.add(unix.NFT_MSG_NEWTABLE, netlink.Create, named("table", TableName), func() {
 		b.str(unix.NFTA_TABLE_NAME, TableName)
-		b.u32(unix.NFTA_TABLE_FLAGS, 0)
+		b.u32(unix.NFTA_TABLE_FLAGS, flags)
 	})
 }
 
-func (b *batch) delTable() {
-	b.add(unix.NFT_MSG_DELTABLE, 0, named("table", TableName), func() { b.str(unix.NFTA_TABLE_NAME, TableName) })
+func (b *batch) delTable(name string) {
+	b.add(unix.NFT_MSG_DELTABLE, 0, named("table", name), func() { b.str(unix.NFTA_TABLE_NAME, name) })
 }
 
 func (b *batch) addChain(c Chain) {

@@ -5,6 +5,7 @@ package nft
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -13,7 +14,9 @@ import (
 
 // Conn is a connection to nftables in one network namespace. It is not safe for concurrent use.
 type Conn struct {
-	nl *netlink.Conn
+	nl   *netlink.Conn
+	port atomic.Uint32
+	keep bool // the table is to be ours alone
 	// Writes counts the messages that changed something since the connection was opened.
 	Writes int
 }
@@ -40,6 +43,7 @@ func (c *Conn) dial() error {
 	}
 	_ = nl.SetOption(netlink.ExtendedAcknowledge, true)
 	c.nl = nl
+	c.port.Store(nl.PID())
 	return nil
 }
 

@@ -40,6 +40,9 @@ type Recall func(set, hash string) []byte
 func Diff(have *Observed, want Table, recall Recall) (*Change, error) {
 	d := differ{have: have, want: want, recall: recall, change: &Change{main: newBatch(), tidy: newBatch()}}
 	d.diff()
+	if d.change.Len() > 0 && have.foreign() {
+		return d.change, fmt.Errorf("nft: table inet %s belongs to another program that runs (netlink port %d): is it enlace watch? Then let it do the change, or stop it", TableName, have.owner)
+	}
 	return d.change, d.change.main.failed
 }
 
@@ -56,7 +59,7 @@ func (c *Conn) Remove() (bool, error) {
 		return false, err
 	}
 	b := newBatch()
-	b.delTable()
+	b.delTable(TableName)
 	return true, c.commit(b)
 }
 
@@ -75,9 +78,13 @@ func (d *differ) line(format string, args ...any) {
 func (d *differ) diff() {
 	d.freed()
 	d.change.New = !d.have.exists
-	if !d.have.exists || d.misshapen() {
-		d.rebuild()
-	} else {
+	switch {
+	case !d.have.exists || d.misshapen():
+		d.rebuild("it has another shape")
+	case d.have.keep && d.have.flags&persist == 0:
+		d.rebuild("others may change it")
+	default:
+		d.claim()
 		d.newChains()
 		d.sets()
 		d.rules()
@@ -106,15 +113,15 @@ func (d *differ) freed() {
 	}
 }
 
-// misshapen tells whether something stands in the way that cannot be changed in place: a base chain at another hook, or a
-// set of another type.
+// misshapen tells whether something stands in the way that cannot be changed in place: a base chain at another hook or with another
+// policy, or a set of another type.
 func (d *differ) misshapen() bool {
 	for _, c := range d.want.Chains {
 		have := d.have.chains[c.Name]
 		if have != nil && (have.hook == nil) != (c.Hook == nil) {
 			return true
 		}
-		if have != nil && c.Hook != nil && *have.hook != *c.Hook {
+		if have != nil && c.Hook != nil && (*have.hook != *c.Hook || have.drops) {
 			return true
 		}
 	}
@@ -139,16 +146,16 @@ func (s Set) flags() uint32 {
 }
 
 // rebuild replaces the whole table in one transaction.
-func (d *differ) rebuild() {
+func (d *differ) rebuild(why string) {
 	b := d.change.main
-	b.addTable()
+	b.addTable(d.have.wantedFlags())
 	if d.have.exists {
-		d.line("- table inet %s (it has another shape)", TableName)
-		b.delTable()
-		b.addTable()
+		d.line("- table inet %s (%s)", TableName, why)
+		b.delTable(TableName)
+		b.addTable(d.have.wantedFlags())
 	}
 	d.line("+ table inet %s", TableName)
-	d.have = &Observed{chains: map[string]*observedChain{}, sets: map[string]*observedSet{}}
+	d.have = &Observed{chains: map[string]*observedChain{}, sets: map[string]*observedSet{}, keep: d.have.keep}
 	d.newChains()
 	d.sets()
 	d.rules()

@@ -17,6 +17,10 @@ import (
 // Observed is the kernel's table, as far as it matters for comparing: rules by hash and handle.
 type Observed struct {
 	exists bool
+	flags  uint32
+	owner  uint32 // the netlink port of the program that keeps it to itself, if any does
+	port   uint32 // ours
+	keep   bool   // we want to keep it to ourselves
 	chains map[string]*observedChain
 	sets   map[string]*observedSet
 	lists  map[string]content // what it says of the lists that are not read
@@ -24,6 +28,7 @@ type Observed struct {
 
 type observedChain struct {
 	hook  *Hook
+	drops bool // what no rule takes is dropped, which is not our policy
 	rules []observedRule
 }
 
@@ -41,13 +46,8 @@ type observedSet struct {
 
 // Observe reads the kernel's table.
 func (c *Conn) Observe() (*Observed, error) {
-	o := &Observed{chains: map[string]*observedChain{}, sets: map[string]*observedSet{}}
-	err := c.dump(unix.NFT_MSG_GETTABLE, nil, func(ad *netlink.AttributeDecoder) error {
-		for ad.Next() {
-			o.exists = o.exists || ad.Type() == unix.NFTA_TABLE_NAME && ad.String() == TableName
-		}
-		return nil
-	})
+	o := &Observed{chains: map[string]*observedChain{}, sets: map[string]*observedSet{}, port: c.Port(), keep: c.keep}
+	err := c.dump(unix.NFT_MSG_GETTABLE, nil, o.decodeTable)
 	if err != nil {
 		return nil, fmt.Errorf("nft: list tables: %w", explain(err))
 	}
@@ -58,6 +58,25 @@ func (c *Conn) Observe() (*Observed, error) {
 		return nil, err
 	}
 	return o, nil
+}
+
+// decodeTable reads what the kernel says of a table, which may be another one.
+func (o *Observed) decodeTable(ad *netlink.AttributeDecoder) error {
+	name, flags, owner := "", uint32(0), uint32(0)
+	for ad.Next() {
+		switch ad.Type() {
+		case unix.NFTA_TABLE_NAME:
+			name = ad.String()
+		case unix.NFTA_TABLE_FLAGS:
+			flags = ad.Uint32()
+		case tableOwner:
+			owner = ad.Uint32()
+		}
+	}
+	if name == TableName {
+		o.exists, o.flags, o.owner = true, flags, owner
+	}
+	return nil
 }
 
 // Numbers are the numbers of links that the table has at the moment, by name: living flows carry them.
@@ -86,6 +105,8 @@ func (c *Conn) readChains(o *Observed) error {
 			case unix.NFTA_CHAIN_HOOK:
 				chain.ensureHook()
 				ad.Nested(chain.decodeHook)
+			case unix.NFTA_CHAIN_POLICY:
+				chain.drops = ad.Uint32() != nfAccept
 			case unix.NFTA_CHAIN_TYPE:
 				chain.ensureHook()
 				chain.hook.Type = ad.String()

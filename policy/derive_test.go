@@ -61,7 +61,7 @@ func TestDeriveOffice(t *testing.T) {
 		t.Errorf("problems: %v", problems)
 	}
 	want := PlannedLink{
-		Paths:    [2]*Path{{Address: addr("189.1.0.2"), Gateway: addr("189.1.0.1")}},
+		Paths:    [2]*Path{{Address: addr("189.1.0.2"), Gateway: addr("189.1.0.1"), Learned: FromMain}},
 		Networks: [2][]Route{{{Dest: prefix("189.1.0.0/24"), Interface: "eth1", Source: addr("189.1.0.2")}}},
 	}
 	compare := cmp.Options{cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})}
@@ -95,6 +95,16 @@ func TestGateway(t *testing.T) {
 			f.Routes = append(f.Routes, Route{Dest: prefix("0.0.0.0/0"), Gateway: addr("189.1.0.7"), Interface: "eth1", Metric: 100})
 		}, addr("189.1.0.7"), nil},
 		{"of another interface", func(_ *Policy, f *Facts) { f.Routes[0].Interface = "eth2" }, none, []Code{NoGateway}},
+		{"a lease", func(_ *Policy, f *Facts) { f.Routes, f.Leases = f.Routes[1:], leased("189.1.0.2", "189.1.0.8") }, addr("189.1.0.8"), nil},
+		{"a lease that main's route is older than", func(_ *Policy, f *Facts) {
+			f.Routes[0].Left, f.Leases = true, leased("189.1.0.2", "189.1.0.8")
+		}, addr("189.1.0.8"), nil},
+		{"a route that its maker keeps right", func(_ *Policy, f *Facts) { f.Leases = leased("189.1.0.2", "189.1.0.8") }, addr("189.1.0.1"), nil},
+		{"a lease of another address", func(_ *Policy, f *Facts) { f.Routes, f.Leases = f.Routes[1:], leased("10.9.0.2", "189.1.0.8") }, none, []Code{NoGateway}},
+		{"a lease without an address", func(_ *Policy, f *Facts) { f.Routes, f.Leases = f.Routes[1:], leased("", "189.1.0.8") }, addr("189.1.0.8"), nil},
+		{"a lease with the router's own address first", func(_ *Policy, f *Facts) {
+			f.Routes, f.Leases = f.Routes[1:], leased("", "189.1.0.2", "189.1.0.8")
+		}, addr("189.1.0.8"), nil},
 		{"outside", func(p *Policy, _ *Facts) { p.Links[0].Gateway[V4] = addr("172.31.1.1") }, addr("172.31.1.1"), []Code{GatewayOutside}},
 		{"its own address", func(p *Policy, _ *Facts) { p.Links[0].Gateway[V4] = addr("189.1.0.2") }, none, []Code{GatewayUnusable, NoGateway}},
 		{"the broadcast address", func(p *Policy, _ *Facts) { p.Links[0].Gateway[V4] = addr("189.1.0.255") }, none, []Code{GatewayUnusable, NoGateway}},
@@ -117,6 +127,18 @@ func TestGateway(t *testing.T) {
 			t.Errorf("%s: problems (-want +got)\n%s", c.name, d)
 		}
 	}
+}
+
+// leased is a lease for virtua's interface.
+func leased(address string, gateways ...string) []Lease {
+	l := Lease{Interface: "eth1", Source: "a client"}
+	if address != "" {
+		l.Address = addr(address)
+	}
+	for _, g := range gateways {
+		l.Gateways = append(l.Gateways, addr(g))
+	}
+	return []Lease{l}
 }
 
 func TestPointToPointNeedsNoGateway(t *testing.T) {

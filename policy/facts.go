@@ -16,6 +16,16 @@ type Facts struct {
 	Marks []MaskedMark
 	// Numbers are those of links that the kernel's table knows at the moment, by name.
 	Numbers map[string]uint8
+	// Leases are what DHCP clients have, and what hooks told; those that have ended are not among them.
+	Leases []Lease
+}
+
+// Lease is what a DHCP client got for an interface.
+type Lease struct {
+	Interface string
+	Address   netip.Addr   // zero: not said
+	Gateways  []netip.Addr // the best first
+	Source    string       // which client, and where it says so
 }
 
 // Interface is a network interface with its addresses.
@@ -43,6 +53,7 @@ type Route struct {
 	Interface string
 	Metric    uint32
 	Source    netip.Addr // preferred source, zero: none
+	Left      bool       // made by a command (RTPROT_BOOT) and left alone since: nobody keeps it up to date
 }
 
 // InterfaceNamed returns the interface of that name, and false when the host has none.
@@ -53,6 +64,16 @@ func (f Facts) InterfaceNamed(name string) (Interface, bool) {
 		}
 	}
 	return Interface{}, false
+}
+
+// Has tells whether any interface has an address.
+func (f Facts) Has(a netip.Addr) bool {
+	for _, i := range f.Interfaces {
+		if i.has(a) {
+			return true
+		}
+	}
+	return false
 }
 
 // networks are the networks of the interface's global addresses in the order of the addresses, each once.

@@ -71,10 +71,7 @@ func (d *deriver) observe(l Link, planned *PlannedLink) {
 
 // path is the link's way to the internet in one family, or nil.
 func (d *deriver) path(l Link, i Interface, f Family, networks []Route) *Path {
-	gateway := l.Gateway[f]
-	if !gateway.IsValid() {
-		gateway = d.defaultGateway(i.Name, f)
-	}
+	gateway, learned := d.gateway(l, i, f)
 	address, ok := i.source(f, gateway)
 	if !ok || (!gateway.IsValid() && !d.needsNoGateway(i, f)) {
 		return nil
@@ -83,28 +80,14 @@ func (d *deriver) path(l Link, i Interface, f Family, networks []Route) *Path {
 		d.problem(GatewayUnusable, "link "+l.Name, l.Pos, "gateway %s is no other host's address on %s, so it is not used", gateway, i.Name)
 		return nil
 	}
-	p := &Path{Address: address.Prefix.Addr(), Gateway: gateway}
+	p := &Path{Address: address.Prefix.Addr(), Gateway: gateway, Learned: learned}
 	if gateway.IsValid() && !gateway.IsLinkLocalUnicast() && !reaches(networks, gateway) {
 		p.OnLink = true
 	}
-	if p.OnLink && gateway != d.defaultGateway(i.Name, f) { // main does it the same way: then it is meant
+	if main, _ := d.defaultRoute(i.Name, f); p.OnLink && gateway != main.Gateway { // main does it the same way: then it is meant
 		d.problem(GatewayOutside, "link "+l.Name, l.Pos, "gateway %s is not in a network of %s; it is used as a neighbour on that interface", gateway, i.Name)
 	}
 	return p
-}
-
-// defaultGateway is the gateway of main's best default route through an interface.
-func (d *deriver) defaultGateway(name string, f Family) netip.Addr {
-	var best Route
-	for _, r := range d.facts.Routes {
-		if r.Interface != name || r.Dest != f.Default() || !r.Gateway.IsValid() {
-			continue
-		}
-		if !best.Gateway.IsValid() || r.Metric < best.Metric {
-			best = r
-		}
-	}
-	return best.Gateway
 }
 
 // needsNoGateway says whether the interface reaches the internet without one: it is point-to-point, or main has a default
@@ -179,5 +162,5 @@ func (d *deriver) incomplete(l Link, i Interface) {
 		return
 	}
 	d.problem(NoGateway, "link "+l.Name, l.Pos,
-		"no gateway is known: main has no default route through %s; write gateway = \"...\" into the link, or let a DHCP client find it", i.Name)
+		"no gateway is known: neither main's default route nor a DHCP lease names one for %s; write gateway = \"...\" into the link, or run: enlace lease set --interface %s --gateway ...", i.Name, i.Name)
 }

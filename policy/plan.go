@@ -66,6 +66,7 @@ type Path struct {
 	Address netip.Addr
 	Gateway netip.Addr // zero: the interface is point-to-point and needs none
 	OnLink  bool       // the gateway is not in any network of the interface
+	Learned string     // where the gateway is known from
 }
 
 // PlannedGroup is a group with its live members.

@@ -21,6 +21,14 @@ const (
 	MarkInUse        Code = "mark-in-use"
 )
 
+// The problems that are not in the plan, but in bringing it about.
+const (
+	ChangedOutside Code = "changed-outside"
+	PolicyRefused  Code = "policy-refused"
+	NotWritten     Code = "not-written"
+	NotApplied     Code = "not-applied"
+)
+
 // Problem is a place where the policy and the host disagree. It is not an error: enlace does what can be done and says
 // what cannot.
 type Problem struct {

@@ -5,37 +5,60 @@ package rtnl
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 
-	"github.com/jsimonetti/rtnetlink/v2"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
 // Conn is a connection to rtnetlink in the network namespace of the thread that opened it. It is not safe for concurrent use.
 type Conn struct {
-	rt    *rtnetlink.Conn
-	rules *netlink.Conn
+	nl   *netlink.Conn
+	port atomic.Uint32
 	// Writes counts the messages that changed something since the connection was opened.
 	Writes int
 }
 
 // Open connects to rtnetlink.
 func Open() (*Conn, error) {
+	c := &Conn{}
+	return c, c.dial()
+}
+
+func (c *Conn) dial() error {
 	// Strict checking makes the kernel filter dumps by what the request says, instead of sending everything.
-	rt, err := rtnetlink.Dial(&netlink.Config{Strict: true})
+	nl, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{Strict: true})
 	if err != nil {
-		return nil, fmt.Errorf("rtnl: open netlink: %w", err)
+		return fmt.Errorf("rtnl: open netlink: %w", err)
 	}
-	rules, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{Strict: true})
-	if err != nil {
-		_ = rt.Close()
-		return nil, fmt.Errorf("rtnl: open netlink: %w", err)
-	}
-	return &Conn{rt: rt, rules: rules}, nil
+	c.nl = nl
+	c.port.Store(nl.PID())
+	return nil
 }
 
 // Close ends the connection.
-func (c *Conn) Close() error { return errors.Join(c.rt.Close(), c.rules.Close()) }
+func (c *Conn) Close() error { return c.nl.Close() }
+
+// Port is the number by which the kernel knows the connection; notifications of what it changed carry it. It changes when an answer
+// was lost. It may be asked for at any time.
+func (c *Conn) Port() uint32 { return c.port.Load() }
+
+// ErrUnsteady says that the host's network changed so fast that no list of it could be read as a whole.
+var ErrUnsteady = errors.New("the network changes faster than it can be read")
+
+// dump lists objects, again while they change meanwhile: an interrupted list lacks objects that are there.
+func (c *Conn) dump(typ netlink.HeaderType, filter []byte) ([]netlink.Message, error) {
+	request := netlink.Message{Header: netlink.Header{Type: typ, Flags: netlink.Request | netlink.Dump}, Data: filter}
+	for range 5 {
+		msgs, err := c.nl.Execute(request)
+		interrupted := slices.ContainsFunc(msgs, func(m netlink.Message) bool { return m.Header.Flags&netlink.DumpInterrupted != 0 })
+		if err != nil || !interrupted {
+			return msgs, err
+		}
+	}
+	return nil, ErrUnsteady
+}
 
 // explain puts what the kernel's error numbers mean here into words.
 func explain(err error) error {

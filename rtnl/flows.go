@@ -5,33 +5,57 @@ package rtnl
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 
 	"github.com/ti-mo/conntrack"
+	"golang.org/x/sys/unix"
 )
 
 // Release makes the kernel forget the flows whose mark has a value under a mask, in one call. Their next packets are decided
 // anew. It is for marks that no longer mean what they meant; call it when everything else is in place.
-func (c *Conn) Release(mark, mask uint32) error {
-	return c.release(conntrack.NewFilter().Mark(mark).MarkMask(mask))
+func Release(mark, mask uint32) error {
+	return release(conntrack.NewFilter().Mark(mark).MarkMask(mask))
 }
 
 // ReleaseUntranslated makes the kernel forget the flows that nobody translates. Connection tracking decides on translation once for
 // a flow: those that began before the table would leave untranslated for good. Whatever their mark: unanswered ones have got a
 // number from the table by now. Kernels that cannot filter by status forget all flows.
-func (c *Conn) ReleaseUntranslated() error {
+func ReleaseUntranslated() error {
 	nat := uint32(conntrack.StatusSrcNAT | conntrack.StatusDstNAT)
-	return c.release(conntrack.NewFilter().Status(0).StatusMask(nat))
+	return release(conntrack.NewFilter().Status(0).StatusMask(nat))
 }
 
-func (c *Conn) release(filter conntrack.Filter) error {
+func release(filter conntrack.Filter) error {
+	return withConntrack(func(t *conntrack.Conn) error { return t.FlushFilter(filter) })
+}
+
+// ReleaseAddress makes the kernel forget those flows with a mark, as in Release, that are seen outside under an address: it is not ours
+// any more. The kernel itself forgets what it masquerades (nf_nat_masquerade.c), but not what came in to the address.
+func ReleaseAddress(address netip.Addr, mark, mask uint32) error {
+	return withConntrack(func(t *conntrack.Conn) error {
+		flows, err := t.DumpFilter(conntrack.NewFilter().Mark(mark).MarkMask(mask), nil)
+		if err != nil {
+			return err
+		}
+		for _, f := range flows {
+			if f.TupleReply.IP.DestinationAddress != address && f.TupleOrig.IP.DestinationAddress != address {
+				continue
+			}
+			if err := t.Delete(f); err != nil && !errors.Is(err, unix.ENOENT) {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func withConntrack(f func(*conntrack.Conn) error) error {
 	t, err := conntrack.Dial(nil)
 	if err != nil {
 		return fmt.Errorf("rtnl: open conntrack: %w", explain(err))
 	}
-	err = t.FlushFilter(filter)
-	if err = errors.Join(err, t.Close()); err != nil {
+	if err = errors.Join(f(t), t.Close()); err != nil {
 		return fmt.Errorf("rtnl: release flows: %w", explain(err))
 	}
-	c.Writes++
 	return nil
 }

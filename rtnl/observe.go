@@ -3,10 +3,10 @@
 package rtnl
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"sort"
 
 	"github.com/jsimonetti/rtnetlink/v2"
@@ -38,39 +38,69 @@ func (c *Conn) Observe(protocol uint8) (policy.Facts, State, error) {
 }
 
 func (c *Conn) interfaces(f *policy.Facts) (map[int]string, error) {
-	links, err := c.rt.Link.List()
+	msgs, err := c.dump(unix.RTM_GETLINK, make([]byte, unix.SizeofIfInfomsg))
 	if err != nil {
 		return nil, fmt.Errorf("rtnl: list interfaces: %w", err)
 	}
 	names := map[int]string{}
-	for _, l := range links {
-		names[int(l.Index)] = l.Attributes.Name
-		if l.Flags&unix.IFF_LOOPBACK != 0 {
+	for _, m := range msgs {
+		i, loopback, ok := interfaceOf(m.Data)
+		if !ok {
 			continue
 		}
-		f.Interfaces = append(f.Interfaces, policy.Interface{
-			Name: l.Attributes.Name, Index: int(l.Index), Up: l.Flags&unix.IFF_UP != 0,
-			Carrier:      l.Flags&unix.IFF_LOWER_UP != 0 && l.Flags&unix.IFF_RUNNING != 0,
-			PointToPoint: l.Flags&unix.IFF_POINTOPOINT != 0,
-		})
+		names[i.Index] = i.Name
+		if !loopback {
+			f.Interfaces = append(f.Interfaces, i)
+		}
 	}
 	sort.Slice(f.Interfaces, func(i, j int) bool { return f.Interfaces[i].Index < f.Interfaces[j].Index })
 	return names, nil
 }
 
+// interfaceOf reads what enlace wants to know of an interface. The library reads everything, and fails on kinds of interfaces that
+// it does not know.
+func interfaceOf(data []byte) (i policy.Interface, loopback, ok bool) {
+	if len(data) < unix.SizeofIfInfomsg {
+		return i, false, false
+	}
+	flags := binary.NativeEndian.Uint32(data[8:])
+	i = policy.Interface{
+		Index: int(int32(binary.NativeEndian.Uint32(data[4:]))), Up: flags&unix.IFF_UP != 0,
+		Carrier:      flags&unix.IFF_LOWER_UP != 0 && flags&unix.IFF_RUNNING != 0,
+		PointToPoint: flags&unix.IFF_POINTOPOINT != 0,
+	}
+	ad, err := netlink.NewAttributeDecoder(data[unix.SizeofIfInfomsg:])
+	if err != nil {
+		return i, false, false
+	}
+	for ad.Next() {
+		if ad.Type() == unix.IFLA_IFNAME {
+			i.Name = ad.String()
+		}
+	}
+	return i, flags&unix.IFF_LOOPBACK != 0, i.Name != ""
+}
+
 func (c *Conn) addresses(f *policy.Facts) error {
-	list, err := c.rt.Address.List()
+	msgs, err := c.dump(unix.RTM_GETADDR, make([]byte, unix.SizeofIfAddrmsg))
 	if err != nil {
 		return fmt.Errorf("rtnl: list addresses: %w", err)
 	}
-	for _, m := range list {
-		for i := range f.Interfaces {
-			if f.Interfaces[i].Index != int(m.Index) {
-				continue
-			}
-			if a, ok := addressOf(m); ok {
-				f.Interfaces[i].Addresses = append(f.Interfaces[i].Addresses, a)
-			}
+	at := map[int]int{}
+	for n, i := range f.Interfaces {
+		at[i.Index] = n
+	}
+	for _, msg := range msgs {
+		var m rtnetlink.AddressMessage
+		if err := m.UnmarshalBinary(msg.Data); err != nil {
+			continue
+		}
+		i, ok := at[int(m.Index)]
+		if !ok {
+			continue
+		}
+		if a, ok := addressOf(m); ok {
+			f.Interfaces[i].Addresses = append(f.Interfaces[i].Addresses, a)
 		}
 	}
 	return nil
@@ -129,9 +159,20 @@ func kernelTable(table uint32) bool {
 
 // dumpRoutes lists routes; a table that does not exist has none.
 func (c *Conn) dumpRoutes(filter *rtnetlink.RouteMessage) ([]rtnetlink.RouteMessage, error) {
-	list, err := c.rt.Route.ListMatch(filter)
+	data, err := filter.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	msgs, err := c.dump(unix.RTM_GETROUTE, data)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EAFNOSUPPORT) {
 		return nil, nil
+	}
+	var list []rtnetlink.RouteMessage
+	for _, m := range msgs {
+		var r rtnetlink.RouteMessage
+		if err := r.UnmarshalBinary(m.Data); err == nil { // what the library does not know is nothing that enlace makes or needs
+			list = append(list, r)
+		}
 	}
 	return list, err
 }
@@ -144,7 +185,7 @@ func mainRoutes(m rtnetlink.RouteMessage, names map[int]string) []policy.Route {
 	}
 	var out []policy.Route
 	for _, h := range r.Hops {
-		out = append(out, policy.Route{Dest: r.Dest, Gateway: h.Gateway, Interface: h.Interface, Metric: r.Metric, Source: r.Source})
+		out = append(out, policy.Route{Dest: r.Dest, Gateway: h.Gateway, Interface: h.Interface, Metric: r.Metric, Source: r.Source, Left: m.Protocol == unix.RTPROT_BOOT})
 	}
 	return out
 }
@@ -174,18 +215,9 @@ func (c *Conn) readRules(f *policy.Facts, s *State, protocol uint8) error {
 	return nil
 }
 
-// dumpRules lists the rules of a family, again while they change meanwhile: an interrupted list lacks rules that are there. The
-// lists of the other objects come from a library that does not tell.
-func (c *Conn) dumpRules(family uint8) (msgs []netlink.Message, err error) {
+// dumpRules lists the rules of a family.
+func (c *Conn) dumpRules(family uint8) ([]netlink.Message, error) {
 	head := make([]byte, fibRuleHeader)
 	head[0] = family
-	request := netlink.Message{Header: netlink.Header{Type: unix.RTM_GETRULE, Flags: netlink.Request | netlink.Dump}, Data: head}
-	for range 5 {
-		msgs, err = c.rules.Execute(request)
-		interrupted := slices.ContainsFunc(msgs, func(m netlink.Message) bool { return m.Header.Flags&netlink.DumpInterrupted != 0 })
-		if err != nil || !interrupted {
-			break
-		}
-	}
-	return msgs, err
+	return c.dump(unix.RTM_GETRULE, head)
 }

@@ -105,17 +105,17 @@ func (c *Conn) sendPart(part []request) error {
 	}
 	last := len(msgs) - 1
 	msgs[last].Header.Flags |= netlink.Acknowledge
-	sent, err := c.rules.SendMessages(msgs)
+	sent, err := c.nl.SendMessages(msgs)
 	if err != nil {
 		return fmt.Errorf("rtnl: send: %w", err)
 	}
 	c.Writes += len(part)
-	_ = c.rules.SetReadDeadline(time.Now().Add(answerTime))
-	defer func() { _ = c.rules.SetReadDeadline(time.Time{}) }()
+	_ = c.nl.SetReadDeadline(time.Now().Add(answerTime))
+	defer func() { _ = c.nl.SetReadDeadline(time.Time{}) }()
 	first, final := sent[0].Header.Sequence, sent[last].Header.Sequence
 	var refused error
 	for {
-		replies, err := c.rules.Receive()
+		replies, err := c.nl.Receive()
 		var op *netlink.OpError
 		switch {
 		case errors.As(err, &op) && op.Sequence-first < uint32(len(part)):
@@ -126,7 +126,9 @@ func (c *Conn) sendPart(part []request) error {
 				return refused
 			}
 		case err != nil:
-			return errors.Join(refused, fmt.Errorf("rtnl: receive: %w", err))
+			// An answer was lost: whatever comes next would be taken for the answer to something else.
+			_ = c.nl.Close()
+			return errors.Join(refused, fmt.Errorf("rtnl: receive: %w", err), c.dial())
 		case len(replies) > 0 && replies[len(replies)-1].Header.Sequence == final:
 			return refused
 		}

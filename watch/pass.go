@@ -8,7 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
+	"reflect"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -23,24 +24,21 @@ type Kernel struct {
 	nft   *nft.Conn
 	lock  *os.File
 	files Files
+	last  compiled
+	later func(task) // does what can wait; nil: at once
 }
 
-// Files are the places of what enlace keeps outside the kernel.
-type Files struct {
-	Names   string // table names for iproute2
-	Sysctls string // what sysctls were before enlace changed them
-	Lock    string // held while the kernel is changed
-	Lists   string // directory of what long lists hold, because the kernel takes seconds to tell
+// compiled is a plan with what it means for the kernel. Most passes find the plan of the last one.
+type compiled struct {
+	plan   policy.Plan
+	routes rtnl.State
+	table  nft.Table
 }
 
-// FilesBelow are the usual places below a root directory, which is "/" except in tests.
-func FilesBelow(root string) Files {
-	return Files{
-		Names:   filepath.Join(root, "etc/iproute2/rt_tables.d/enlace.conf"),
-		Sysctls: filepath.Join(root, "run/enlace/sysctls.json"),
-		Lock:    filepath.Join(root, "run/enlace/lock"),
-		Lists:   filepath.Join(root, "run/enlace/lists"),
-	}
+// task is something that can wait until the change is in force, and takes long where there are many flows.
+type task struct {
+	what string
+	do   func() error
 }
 
 // Open connects to the kernel in the network namespace of the calling thread. It fails, before anything is changed, when
@@ -57,19 +55,12 @@ func Open(files Files) (*Kernel, error) {
 	return &Kernel{rt: routes, nft: table, files: files}, nil
 }
 
+// Keep makes the table ours alone from the next pass on, and tells whether the kernel can do that.
+func (k *Kernel) Keep() (bool, error) { return k.nft.Keep() }
+
 // Close ends the connections; what was set up stays.
 func (k *Kernel) Close() error {
 	return errors.Join(k.rt.Close(), k.nft.Close(), k.Release())
-}
-
-// Release lets others change the kernel, which Apply and Down keep to themselves until Close otherwise.
-func (k *Kernel) Release() error {
-	if k.lock == nil {
-		return nil
-	}
-	err := k.lock.Close()
-	k.lock = nil
-	return err
 }
 
 // Writes is how many messages and files have changed anything so far.
@@ -88,6 +79,8 @@ type Pass struct {
 	namesFile string
 	names     []byte // nil: the file is right
 	lists     []nft.List
+	want      compiled
+	NextEnd   time.Time // when the first lease ends, zero: none does
 }
 
 // Len is how many objects differ from what the policy wants.
@@ -121,25 +114,34 @@ func (k *Kernel) Compare(p policy.Policy) (*Pass, error) {
 	if err != nil {
 		return nil, err
 	}
+	pass := &Pass{}
 	facts.Numbers = table.Numbers(p.Settings.MarkMask)
-	pass := &Pass{Facts: facts}
+	facts.Leases, pass.NextEnd = k.files.Leases.Read(facts.Interfaces, time.Now())
+	pass.Facts = facts
 	pass.Plan, pass.Problems = policy.Derive(p, facts)
-	want := rtnl.Compile(pass.Plan)
-	if have.Sysctls, err = rtnl.ReadSysctls(want.Sysctls); err != nil {
+	pass.want = k.compile(pass.Plan)
+	if have.Sysctls, err = rtnl.ReadSysctls(pass.want.routes.Sysctls); err != nil {
 		return nil, err
 	}
 	pass.before = have
-	pass.routes = rtnl.Diff(have, want)
-	wanted := nft.Compile(pass.Plan)
-	if pass.table, err = nft.Diff(table, wanted, k.files.recall); err != nil {
+	pass.routes = rtnl.Diff(have, pass.want.routes)
+	if pass.table, err = nft.Diff(table, pass.want.table, k.files.recall); err != nil {
 		return nil, err
 	}
-	pass.lists = wanted.Lists()
+	pass.lists = pass.want.table.Lists()
 	pass.namesFile = k.files.Names
 	if names := rtnl.TableNames(pass.Plan); !rtnl.SameFile(k.files.Names, names) {
 		pass.names = names
 	}
 	return pass, nil
+}
+
+// compile turns a plan into routes, rules and the table, unless it is the same as the last.
+func (k *Kernel) compile(plan policy.Plan) compiled {
+	if !reflect.DeepEqual(plan, k.last.plan) {
+		k.last = compiled{plan, rtnl.Compile(plan), nft.Compile(plan)}
+	}
+	return k.last
 }
 
 // Apply compares, and makes the change. When a part of it fails, what was done of it is undone.
@@ -151,10 +153,15 @@ func (k *Kernel) Apply(p policy.Policy) (*Pass, error) {
 	if err != nil || pass.Empty() {
 		return pass, err
 	}
+	return pass, k.commit(pass)
+}
+
+// commit makes the change of a pass.
+func (k *Kernel) commit(pass *Pass) error {
 	if err := k.build(pass); err != nil {
-		return pass, errors.Join(err, k.undo(pass))
+		return errors.Join(err, k.undo(pass))
 	}
-	return pass, k.finish(pass)
+	return k.finish(pass)
 }
 
 // The order in which no packet meets a gap: what is added to routes and rules, the table, what is removed. Forwarding is
@@ -191,7 +198,7 @@ func (k *Kernel) replaceLists(pass *Pass, cause error) error {
 	if err != nil {
 		return errors.Join(cause, err)
 	}
-	anew, err := nft.Diff(table, nft.Compile(pass.Plan), func(string, string) []byte { return nil })
+	anew, err := nft.Diff(table, pass.want.table, func(string, string) []byte { return nil })
 	if err != nil {
 		return errors.Join(cause, err)
 	}
@@ -211,11 +218,13 @@ func (k *Kernel) finish(pass *Pass) error {
 		k.nft.Tidy(pass.table),
 	}
 	_ = k.files.forget(pass.lists) // what stays is in nobody's way, and is tried again
-	for _, mark := range pass.table.Freed {
-		errs = append(errs, k.rt.Release(mark, settings.MarkMask))
-	}
-	if pass.table.New {
-		errs = append(errs, k.rt.ReleaseUntranslated())
+	for _, t := range pass.releases() {
+		if k.later != nil {
+			k.later(t)
+		} else {
+			errs = append(errs, t.do())
+		}
+		k.rt.Writes++
 	}
 	if pass.names != nil {
 		k.rt.Writes++
@@ -225,6 +234,31 @@ func (k *Kernel) finish(pass *Pass) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// releases are the flows that the kernel is to forget after the change: those whose mark means another link now, or none; when the
+// table is new, those that went out untranslated before; and those of addresses that are gone. No others.
+func (pass *Pass) releases() []task {
+	var out []task
+	mask := pass.Plan.Settings.MarkMask
+	for _, mark := range pass.table.Freed {
+		out = append(out, task{fmt.Sprintf("flows with mark 0x%08x", mark), func() error { return rtnl.Release(mark, mask) }})
+	}
+	if pass.table.New {
+		out = append(out, task{"untranslated flows", rtnl.ReleaseUntranslated})
+	}
+	for _, r := range pass.routes.DelRules {
+		a := r.From.Addr()
+		if !r.From.IsSingleIP() || pass.Facts.Has(a) {
+			continue
+		}
+		for _, l := range pass.Plan.Links {
+			if l.Table == r.Table {
+				out = append(out, task{"flows of " + a.String(), func() error { return rtnl.ReleaseAddress(a, l.Mark, mask) }})
+			}
+		}
+	}
+	return out
 }
 
 // undo puts routes, rules and sysctls back to what they were before a pass whose table was refused.
@@ -279,23 +313,4 @@ func (k *Kernel) Down(s policy.Settings) ([]string, error) {
 		return lines, err
 	}
 	return append(lines, change.Lines()...), errors.Join(rtnl.RemoveNames(k.files.Names), os.RemoveAll(k.files.Lists))
-}
-
-// hold makes sure that nobody else changes the kernel for enlace at the same time. It waits for its turn.
-func (k *Kernel) hold() error {
-	if k.lock != nil {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(k.files.Lock), 0o755); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(k.files.Lock, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
-		return errors.Join(fmt.Errorf("lock %s: %w", f.Name(), err), f.Close())
-	}
-	k.lock = f
-	return nil
 }

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,6 +18,7 @@ import (
 	"enlace/policy"
 	"enlace/policy/lang"
 	"enlace/rtnl"
+	"enlace/watch"
 )
 
 func checkCommand() *cobra.Command {
@@ -119,29 +122,53 @@ func applyCommand(o *options) *cobra.Command {
 		Long: "Writes what differs between the kernel and the policy: routes and rules that are added, then the nftables table,\n" +
 			"then what is removed. Running it again writes nothing. When a part fails, what was done is undone.\n" +
 			"A link that is missing or has no gateway yet is a problem, not an error: the rest is applied.\nExit status: 0 done, 1 wrong.",
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			p, _, err := load(cmd, args)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, path, err := load(cmd, args)
 			if err != nil {
 				return err
 			}
-			k, err := o.open()
+			changes, problems, err := o.apply(p, path)
 			if err != nil {
 				return err
 			}
-			defer func() { err = errors.Join(err, k.Close()) }()
-			pass, err := k.Apply(p)
-			if err != nil {
-				return err
+			for _, text := range problems {
+				fmt.Fprintf(cmd.ErrOrStderr(), "problem: %s\n", text)
 			}
-			sayProblems(cmd.ErrOrStderr(), pass.Problems)
-			if pass.Empty() {
+			if changes == 0 {
 				fmt.Fprintln(cmd.OutOrStdout(), "no changes")
 				return nil
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s applied\n", plural(pass.Len(), "change"))
+			fmt.Fprintf(cmd.OutOrStdout(), "%s applied\n", plural(changes, "change"))
 			return nil
 		},
 	}
+}
+
+// apply lets the daemon do it, when there is one: it keeps the table to itself, and would undo what it did not do.
+func (o *options) apply(p policy.Policy, path string) (changes int, problems []string, err error) {
+	switch c, err := watch.Dial(watch.FilesBelow(o.root)); {
+	case err == nil:
+		if path, err = filepath.Abs(path); err != nil {
+			return 0, nil, err
+		}
+		out, err := c.Apply(path)
+		return out.Changes, out.Problems, err
+	case !errors.Is(err, watch.ErrNotRunning):
+		return 0, nil, err
+	}
+	k, err := o.open()
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { err = errors.Join(err, k.Close()) }()
+	pass, err := k.Apply(p)
+	if err != nil {
+		return 0, nil, err
+	}
+	for _, p := range pass.Problems {
+		problems = append(problems, p.String())
+	}
+	return pass.Len(), problems, nil
 }
 
 func downCommand(o *options) *cobra.Command {
@@ -149,7 +176,7 @@ func downCommand(o *options) *cobra.Command {
 		Use: "down [POLICY]", Short: "remove everything that enlace made", Args: cobra.MaximumNArgs(1),
 		Long: "Removes the table, the ip rules and the routes of enlace, puts sysctls back to what they were before the first\n" +
 			"apply, forwarding included, and touches nothing else. The policy is read only for settings { protocol }, by which\nour routes and rules are recognized; without any policy the default is used.",
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			settings := policy.DefaultSettings()
 			if path, err := policyPath(args); err == nil {
 				// In an emergency a mistake in the policy must not stand in the way.
@@ -159,12 +186,7 @@ func downCommand(o *options) *cobra.Command {
 					fmt.Fprintf(cmd.ErrOrStderr(), "enlace: %s cannot be used; going on with the default settings\n", path)
 				}
 			}
-			k, err := o.open()
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, k.Close()) }()
-			lines, err := k.Down(settings)
+			lines, err := o.down(settings)
 			for _, l := range lines {
 				fmt.Fprintln(cmd.OutOrStdout(), l)
 			}
@@ -174,6 +196,23 @@ func downCommand(o *options) *cobra.Command {
 			return err
 		},
 	}
+}
+
+// down lets the daemon do it, when there is one, and end.
+func (o *options) down(s policy.Settings) (lines []string, err error) {
+	switch c, err := watch.Dial(watch.FilesBelow(o.root)); {
+	case err == nil:
+		out, err := c.Down()
+		return out.Lines, err
+	case !errors.Is(err, watch.ErrNotRunning):
+		return nil, err
+	}
+	k, err := o.open()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, k.Close()) }()
+	return k.Down(s)
 }
 
 func renderCommand(o *options) *cobra.Command {
@@ -216,6 +255,7 @@ func (o *options) facts(p policy.Policy, file string) (f policy.Facts, err error
 		}
 		f, _, err = c.Observe(p.Settings.Protocol)
 		f.Numbers = present(p.Settings.MarkMask)
+		f.Leases, _ = watch.FilesBelow(o.root).Leases.Read(f.Interfaces, time.Now())
 		return f, errors.Join(err, c.Close())
 	}
 	b, err := os.ReadFile(file)

@@ -18,10 +18,11 @@ var mayImport = map[string][]string{
 	"enlace/policy/lang": {"enlace/policy"},
 	"enlace/nft":         {"enlace/policy"},
 	"enlace/rtnl":        {"enlace/policy"},
-	"enlace/watch":       {"enlace/policy", "enlace/policy/lang", "enlace/nft", "enlace/rtnl"},
+	"enlace/watch":       {"enlace/policy", "enlace/policy/lang", "enlace/nft", "enlace/rtnl", "enlace/watch/lease"},
+	"enlace/watch/lease": {"enlace/policy"},
 	"enlace/e2e/lab":     {},
 	"enlace/e2e/inject":  {"enlace/e2e/lab"},
-	"enlace/cmd/enlace":  {"enlace/policy", "enlace/policy/lang", "enlace/nft", "enlace/rtnl", "enlace/watch", "enlace/e2e/lab"},
+	"enlace/cmd/enlace":  {"enlace/policy", "enlace/policy/lang", "enlace/nft", "enlace/rtnl", "enlace/watch", "enlace/watch/lease", "enlace/e2e/lab"},
 	"enlace/e2e":         {},
 }
 

@@ -31,7 +31,9 @@ else /etc/enlace/policy.d. To begin, look at what it does without touching anyth
     enlace demo                   see it work in network namespaces
     enlace check  my-policy.hcl   find mistakes
     enlace plan   my-policy.hcl   see what would change
-    enlace apply  my-policy.hcl   do it`
+    enlace apply  my-policy.hcl   do it
+    enlace watch  my-policy.hcl   do it, and follow every change
+    enlace status                 how things are`
 
 // options are what all commands share.
 type options struct {
@@ -47,7 +49,8 @@ func root() *cobra.Command {
 	cmd.PersistentFlags().StringVar(&o.root, "root", "/", "directory below which enlace keeps its files")
 	_ = cmd.PersistentFlags().MarkHidden("root")
 	cmd.SetVersionTemplate("enlace {{.Version}}\n")
-	cmd.AddCommand(checkCommand(), planCommand(o), applyCommand(o), renderCommand(o), downCommand(o), demoCommand(), versionCommand())
+	cmd.AddCommand(checkCommand(), planCommand(o), applyCommand(o), watchCommand(o), statusCommand(o),
+		renderCommand(o), leaseCommand(o), downCommand(o), demoCommand(), versionCommand())
 	return cmd
 }
 

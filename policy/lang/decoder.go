@@ -22,7 +22,8 @@ type decoder struct {
 	diags  hcl.Diagnostics
 	scope  scope
 	claims map[string]*hclsyntax.Block // what only one block can have, such as a table number
-	lists  map[string][]byte           // texts of list files, by name, for quoting
+	lists  []string                    // names of list files
+	texts  map[string][]byte           // of list files that are to be quoted, by name
 }
 
 func newDecoder() *decoder {
@@ -30,7 +31,7 @@ func newDecoder() *decoder {
 		out:    policy.Policy{Settings: policy.DefaultSettings()},
 		scope:  scope{names: map[string]map[string]hcl.Range{}, locals: map[string]cty.Value{}},
 		claims: map[string]*hclsyntax.Block{},
-		lists:  map[string][]byte{},
+		texts:  map[string][]byte{},
 	}
 }
 

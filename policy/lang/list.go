@@ -38,6 +38,7 @@ func (d *decoder) listFile(out *[]netipx.IPRange) reader {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(filepath.Dir(a.SrcRange.Filename), name)
 		}
+		d.lists = append(d.lists, name)
 		text, err := readWhole(name, largestList, "a list")
 		if err != nil {
 			d.fail(a.Expr.Range(), "Unreadable list", "Cannot read the list: %v.", err)
@@ -45,7 +46,7 @@ func (d *decoder) listFile(out *[]netipx.IPRange) reader {
 		}
 		ranges, bad := parseList(name, text)
 		if len(bad) > 0 && !endless(text) { // to be quoted
-			d.lists[name] = printable(text)
+			d.texts[name] = printable(text)
 		}
 		d.diags = append(d.diags, bad...)
 		if len(ranges) == 0 && len(bad) == 0 {

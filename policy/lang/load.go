@@ -24,10 +24,14 @@ import (
 type Report struct {
 	Diagnostics hcl.Diagnostics
 	files       map[string]*hcl.File
+	lists       []string
 }
 
 // HasErrors tells whether the policy cannot be used. Warnings alone do not forbid it.
 func (r Report) HasErrors() bool { return r.Diagnostics.HasErrors() }
+
+// Lists are the names of the list files that the policy names, those that could not be read included.
+func (r Report) Lists() []string { return r.lists }
 
 // Count returns how many errors and warnings there are.
 func (r Report) Count() (errors, warnings int) {
@@ -100,9 +104,10 @@ func Parse(sources ...Source) (policy.Policy, Report) {
 	if readable { // of a file that is cut off in the middle every reference would seem wrong
 		d.policy(blocks)
 	}
-	for name, text := range d.lists {
+	for name, text := range d.texts {
 		report.files[name] = &hcl.File{Bytes: text}
 	}
+	report.lists = d.lists
 	report.Diagnostics = tidy(d.diags)
 	return d.out, report
 }

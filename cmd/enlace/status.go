@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"enlace/watch"
+)
+
+func statusCommand(o *options) *cobra.Command {
+	asJSON := false
+	cmd := &cobra.Command{
+		Use: "status [POLICY]", Short: "show links, groups and problems", Args: cobra.MaximumNArgs(1),
+		Long: "Asks the daemon how things are. Without a daemon it compares the kernel with the policy itself, which needs root; POLICY is\n" +
+			"only for that. Exit status: 0 all links are up, 2 at least one is not, 1 wrong.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := o.status(cmd, args)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				e := json.NewEncoder(cmd.OutOrStdout())
+				e.SetIndent("", "  ")
+				err = e.Encode(s)
+			} else {
+				err = writeStatus(cmd.OutOrStdout(), s, time.Now())
+			}
+			for _, l := range s.Links {
+				if err == nil && l.State != "up" {
+					return status(exitChanges)
+				}
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, for programs; watch/STATUS.md describes it")
+	return cmd
+}
+
+// status asks the daemon, or looks itself when there is none.
+func (o *options) status(cmd *cobra.Command, args []string) (s *watch.Status, err error) {
+	c, err := watch.Dial(watch.FilesBelow(o.root))
+	if err == nil {
+		return c.Status()
+	}
+	if !errors.Is(err, watch.ErrNotRunning) {
+		return nil, err
+	}
+	p, path, err := load(cmd, args)
+	if err != nil {
+		return nil, err
+	}
+	k, err := o.open()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, k.Close()) }()
+	pass, err := k.Compare(p)
+	if err != nil {
+		return nil, err
+	}
+	return watch.Look(p, path, pass), nil
+}
+
+// writeStatus is the status for people.
+func writeStatus(w io.Writer, s *watch.Status, now time.Time) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "LINK\tSTATE\tSINCE\tADDRESS\tGATEWAY\tFROM")
+	for _, l := range s.Links {
+		since := "-"
+		if l.Since != nil {
+			since = ago(now.Sub(*l.Since))
+		}
+		row := fmt.Sprintf("%s (%s)\t%s\t%s", l.Name, l.Interface, l.State, since)
+		for _, p := range []*watch.PathStatus{l.IPv4, l.IPv6} {
+			if p == nil {
+				continue
+			}
+			gateway := "-"
+			if p.Gateway.IsValid() {
+				gateway = p.Gateway.String()
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", row, p.Address, gateway, p.Learned)
+			row = "\t\t"
+		}
+		if l.IPv4 == nil && l.IPv6 == nil {
+			fmt.Fprintf(t, "%s\t-\t-\t%s\n", row, l.Why)
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, g := range s.Groups {
+		fmt.Fprintf(w, "group %s: %s\n", g.Name, members(g))
+	}
+	for _, p := range s.Problems {
+		fmt.Fprintf(w, "problem: %s: %s [%s]\n", p.Subject, p.Text, p.Code)
+	}
+	if !s.Running {
+		fmt.Fprintln(w, "enlace watch does not run: changes of the host are not followed")
+		return nil
+	}
+	fmt.Fprintf(w, "policy %s, loaded %s ago; process %d\n", s.Policy.Path, ago(now.Sub(*s.Policy.Loaded)), s.PID)
+	if p := s.LastDone; p != nil {
+		fmt.Fprintf(w, "last change %s ago: %s: %s, %.1f ms\n", ago(now.Sub(p.At)), p.Reasons, plural(p.Changes, "object"), p.Milliseconds)
+	}
+	return nil
+}
+
+// members are a group's links, those out of use in brackets.
+func members(g watch.GroupStatus) string {
+	var out []string
+	for _, m := range g.Members {
+		s := fmt.Sprintf("%s %d", m.Link, m.Weight)
+		switch {
+		case !m.IPv4 && !m.IPv6:
+			s = "(" + s + ")"
+		case !m.IPv6:
+			s += " IPv4 only"
+		case !m.IPv4:
+			s += " IPv6 only"
+		}
+		out = append(out, s)
+	}
+	return strings.Join(out, ", ")
+}
+
+// ago is a duration as people say it.
+func ago(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"enlace/policy/lang"
+	"enlace/watch"
+)
+
+func watchCommand(o *options) *cobra.Command {
+	buffer, verbose := watch.EventBuffer, false
+	cmd := &cobra.Command{
+		Use: "watch [POLICY]", Short: "apply the policy, then follow every change (the service)", Args: cobra.MaximumNArgs(1),
+		Long: "Applies the policy and follows what happens: interfaces, addresses, routes, DHCP leases, the policy's files, and what others\n" +
+			"change of enlace's. An unchanged world costs nothing. A policy file that changes is read anew, as it is on SIGHUP; with a\n" +
+			"mistake in it the old policy goes on. When watch ends, by whatever means, forwarding goes on as it is.\n" +
+			"Exit status: 0 ended by SIGTERM, SIGINT or enlace down, 1 could not start.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			log := slog.New(logHandler(cmd.ErrOrStderr(), verbose))
+			return o.watch(cmd, args, log, buffer)
+		},
+	}
+	cmd.Flags().IntVar(&buffer, "event-buffer", buffer, "bytes of kernel events that may wait; when there are more, everything is read anew")
+	cmd.Flags().BoolVar(&verbose, "verbose", false, "log every pass, those that change nothing too")
+	return cmd
+}
+
+func (o *options) watch(cmd *cobra.Command, args []string, log *slog.Logger, buffer int) (err error) {
+	path, err := policyPath(args)
+	if err != nil {
+		return err
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return err
+	}
+	files := watch.FilesBelow(o.root)
+	alone, err := watch.Alone(files)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, alone.Close()) }()
+	p, report := lang.Load(path)
+	if err := report.Write(cmd.ErrOrStderr(), width(), isTerminal(os.Stderr)); err != nil {
+		return err
+	}
+	if report.HasErrors() {
+		return fmt.Errorf("%s cannot be used; what is set up in the kernel stays as it is", path)
+	}
+	k, err := o.open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, k.Close()) }()
+	if kept, err := k.Keep(); err != nil {
+		return err
+	} else if !kept {
+		log.Info("this kernel cannot protect a table from others (Linux 6.9 can); what they change is put back")
+	}
+	l := watch.NewLoop(k, path, p, report.Lists(), log)
+	if verbose := log.Enabled(cmd.Context(), slog.LevelDebug); verbose {
+		l.Passed = func(p watch.Passed) { log.Debug("pass", "what", p.String()) }
+	}
+	return run(l, buffer)
+}
+
+// run runs the loop until a signal ends it.
+func run(l *watch.Loop, buffer int) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	go func() {
+		for range hangup {
+			l.Reload(ctx)
+		}
+	}()
+	if err := l.Serve(ctx); err != nil {
+		return err
+	}
+	// What reading the policy took is not needed any more.
+	debug.SetGCPercent(100)
+	debug.FreeOSMemory()
+	return l.Run(ctx, buffer)
+}

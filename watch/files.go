@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"enlace/watch/lease"
+)
+
+// Files are the places of what enlace keeps outside the kernel.
+type Files struct {
+	Names   string // table names for iproute2
+	Sysctls string // what sysctls were before enlace changed them
+	Lock    string // held while the kernel is changed
+	Lists   string // directory of what long lists hold, because the kernel takes seconds to tell
+	Socket  string // of the daemon
+	Alone   string // locked by the daemon while it runs, with its process number in it
+	Leases  lease.Dirs
+}
+
+// FilesBelow are the usual places below a root directory, which is "/" except in tests.
+func FilesBelow(root string) Files {
+	return Files{
+		Names:   filepath.Join(root, "etc/iproute2/rt_tables.d/enlace.conf"),
+		Sysctls: filepath.Join(root, "run/enlace/sysctls.json"),
+		Lock:    filepath.Join(root, "run/enlace/lock"),
+		Lists:   filepath.Join(root, "run/enlace/lists"),
+		Socket:  filepath.Join(root, "run/enlace/socket"),
+		Alone:   filepath.Join(root, "run/enlace/watch.lock"),
+		Leases:  lease.Below(root),
+	}
+}
+
+// Release lets others change the kernel, which Apply and Down keep to themselves until Close otherwise.
+func (k *Kernel) Release() error {
+	if k.lock == nil {
+		return nil
+	}
+	err := k.lock.Close()
+	k.lock = nil
+	return err
+}
+
+// hold makes sure that nobody else changes the kernel for enlace at the same time. It waits for its turn.
+func (k *Kernel) hold() error {
+	if k.lock != nil {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(k.files.Lock), 0o755); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(k.files.Lock, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		return errors.Join(fmt.Errorf("lock %s: %w", f.Name(), err), f.Close())
+	}
+	k.lock = f
+	return nil
+}

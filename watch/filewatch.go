@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// places are the files and directories whose changes matter.
+type places struct {
+	policy []string // files, or directories of *.hcl files
+	leases []string // directories
+}
+
+// places are those of the policy at the moment.
+func (l *Loop) places() places {
+	return places{policy: append([]string{l.source.path}, l.source.lists...), leases: l.kernel.files.Leases.All()}
+}
+
+// fileWatch tells when a policy or a lease changes. Directories are watched, not files: editors and DHCP clients put new files in the
+// place of old ones. Where a directory does not exist yet, the nearest one above it is watched until it does.
+type fileWatch struct {
+	w *fsnotify.Watcher
+
+	mu     sync.Mutex
+	places places
+}
+
+// quiet is for how long a policy's files must not change before they are read: half of a file may be a policy, too.
+const quiet = 300 * time.Millisecond
+
+func (l *Loop) watchFiles(ctx context.Context) (*fileWatch, error) {
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return nil, fmt.Errorf("watch files: %w", err)
+	}
+	f := &fileWatch{w: w}
+	f.follow(l.places())
+	go f.run(ctx, l)
+	return f, nil
+}
+
+func (f *fileWatch) close() { _ = f.w.Close() }
+
+// follow changes what is watched.
+func (f *fileWatch) follow(p places) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.places = p
+	f.arm()
+}
+
+// arm watches the directories that exist now, and no others.
+func (f *fileWatch) arm() {
+	wanted := map[string]bool{}
+	for _, name := range f.places.policy {
+		if info, err := os.Stat(name); err != nil || !info.IsDir() {
+			name = filepath.Dir(name)
+		}
+		wanted[existing(name)] = true
+	}
+	for _, name := range f.places.leases {
+		wanted[existing(name)] = true
+	}
+	for _, old := range f.w.WatchList() {
+		if !wanted[old] {
+			_ = f.w.Remove(old)
+		}
+	}
+	for name := range wanted {
+		_ = f.w.Add(name) // twice is fine; what vanished meanwhile is found at the next change above it
+	}
+}
+
+// existing is the directory, or the nearest one above it that exists.
+func existing(name string) string {
+	for {
+		if info, err := os.Stat(name); err == nil && info.IsDir() {
+			return name
+		}
+		above := filepath.Dir(name)
+		if above == name {
+			return name
+		}
+		name = above
+	}
+}
+
+// run waits for changes until the watch is closed.
+func (f *fileWatch) run(ctx context.Context, l *Loop) {
+	calm := time.NewTimer(0)
+	calm.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case _, ok := <-f.w.Errors:
+			if !ok {
+				return
+			}
+			l.resync(because("changes of files were lost"))
+			calm.Reset(quiet)
+		case e, ok := <-f.w.Events:
+			if !ok {
+				return
+			}
+			policy, lease := f.concerns(e)
+			if policy {
+				calm.Reset(quiet)
+			}
+			if lease {
+				l.dirty.set(because("lease file " + e.Name))
+			}
+		case <-calm.C:
+			select {
+			case l.orders <- order{kind: reload, why: "policy file changed"}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// concerns tells what a change is about.
+func (f *fileWatch) concerns(e fsnotify.Event) (policy, lease bool) {
+	if e.Op == fsnotify.Chmod {
+		return false, false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, name := range f.places.policy {
+		inside := filepath.Dir(e.Name) == name && filepath.Ext(e.Name) == ".hcl" && !strings.HasPrefix(filepath.Base(e.Name), ".")
+		policy = policy || e.Name == name || inside
+	}
+	lease = slices.Contains(f.places.leases, filepath.Dir(e.Name)) && !strings.HasPrefix(filepath.Base(e.Name), ".")
+	if f.above(e.Name) {
+		f.arm()
+		lease = true // it may have files in it already
+	}
+	return policy, lease
+}
+
+// above tells whether a path is one of the places or leads to one.
+func (f *fileWatch) above(name string) bool {
+	for _, p := range append(slices.Clone(f.places.policy), f.places.leases...) {
+		if p == name || strings.HasPrefix(p, name+"/") {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"sync/atomic"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/time/rate"
+
+	"enlace/policy"
+)
+
+// Loop is the daemon: it applies a policy, and again whenever something happens that it depends on. Whatever happens sets one bit;
+// a pass reads everything anew, so that no order of events and no lost one can lead astray.
+type Loop struct {
+	Log *slog.Logger
+	// Passed is called after every pass, if it is set. It must not wait.
+	Passed func(Passed)
+
+	kernel  *Kernel
+	dirty   *dirty
+	policy  policy.Policy
+	source  source
+	tasks   chan task
+	orders  chan order
+	waiting []order
+
+	storm   *rate.Limiter
+	repairs *rate.Limiter
+	trouble trouble
+	plan    policy.Plan // the last that is in force
+	inForce bool
+	history *history
+	started time.Time
+	status  atomic.Pointer[Status]
+	counts  Counters
+	resyncs atomic.Int64
+}
+
+// Passed is what became of a pass.
+type Passed struct {
+	Reasons string
+	Began   time.Time
+	Took    time.Duration
+	Changes int // objects that were changed
+	Writes  int // messages and files that were written
+	Err     error
+}
+
+// How fast the loop is. The first event acts at once, and a few after it: a DHCP client makes three changes in a few milliseconds.
+// A storm is taken together. A quarrel with a program that removes what is ours again and again costs both sides something; the
+// first repairs are free, so that whoever clears everything object by object does not get far.
+const (
+	passesASecond  = 100
+	passesAtOnce   = 5
+	repairsASecond = 20
+	repairsAtOnce  = 60
+	slowTick       = 30 * time.Second // what has no events: sysctls, and whatever else escaped
+	firstRetry     = 50 * time.Millisecond
+	slowestRetry   = 10 * time.Second
+)
+
+// NewLoop makes a loop for a policy that was read from a file or a directory.
+func NewLoop(k *Kernel, path string, p policy.Policy, lists []string, log *slog.Logger) *Loop {
+	l := &Loop{
+		Log: log, kernel: k, dirty: newDirty(), policy: p, tasks: make(chan task, 1000), orders: make(chan order),
+		source:  source{path: path, lists: lists, loaded: time.Now()},
+		storm:   rate.NewLimiter(passesASecond, passesAtOnce),
+		repairs: rate.NewLimiter(repairsASecond, repairsAtOnce),
+		history: newHistory(), started: time.Now().Round(0),
+	}
+	k.later = func(t task) { l.tasks <- t }
+	return l
+}
+
+// Run follows the world until the context ends. It returns early only when the kernel cannot be listened to at the start.
+func (l *Loop) Run(ctx context.Context, eventBuffer int) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	heard, err := l.listen(eventBuffer)
+	if err != nil {
+		return err
+	}
+	defer heard.close()
+	files, err := l.watchFiles(ctx)
+	if err != nil {
+		return err
+	}
+	defer files.close()
+	go l.release(ctx)
+	l.dirty.set(because("start"))
+	return l.follow(ctx, files)
+}
+
+// follow is the loop itself.
+func (l *Loop) follow(ctx context.Context, files *fileWatch) error {
+	wake := time.NewTimer(slowTick)
+	defer wake.Stop()
+	pulse := l.pulse(ctx)
+	ready := false
+	for {
+		select {
+		case <-ctx.Done():
+			l.notify(daemon.SdNotifyStopping)
+			return nil
+		case o := <-l.orders:
+			if end := l.obey(o, files); end {
+				return nil
+			}
+			continue
+		case <-l.dirty.c:
+			if l.trouble.lasting() {
+				continue // the next attempt is set
+			}
+		case <-pulse:
+			l.notify(daemon.SdNotifyWatchdog)
+			continue
+		case <-wake.C:
+		}
+		if err := l.storm.Wait(ctx); err != nil {
+			return nil // it ended meanwhile
+		}
+		next := l.pass(l.dirty.take())
+		wake.Reset(next)
+		if !ready {
+			ready = true
+			l.notify(systemdReady)
+		}
+		l.notifyStatus()
+	}
+}
+
+// pass makes one pass, and returns after how long there has to be another even if nothing happens.
+func (l *Loop) pass(why reasons) time.Duration {
+	began := time.Now()
+	if len(why.said) == 0 {
+		why.said = []string{"slow tick"}
+	}
+	writes := l.kernel.Writes()
+	pass, wait, err := l.bring()
+	done := Passed{Reasons: why.String(), Began: began, Took: time.Since(began), Writes: l.kernel.Writes() - writes, Err: err}
+	if pass != nil && done.Writes > 0 {
+		done.Changes = pass.Len()
+	}
+	l.count(done)
+	l.report(pass, done)
+	l.answer(pass, done)
+	if l.Passed != nil {
+		l.Passed(done)
+	}
+	return wait
+}
+
+// bring brings the kernel to what the policy wants, and says when to look again.
+func (l *Loop) bring() (*Pass, time.Duration, error) {
+	pass, err := l.attempt()
+	if errors.Is(err, errQuarrel) {
+		return pass, l.nextRepair(), nil
+	}
+	if err != nil {
+		return pass, l.trouble.failed(), err
+	}
+	l.trouble.over()
+	l.plan, l.inForce = pass.Plan, true
+	wait := slowTick
+	if !pass.NextEnd.IsZero() {
+		wait = min(wait, max(time.Until(pass.NextEnd), 0)+time.Millisecond)
+	}
+	return pass, wait, nil
+}
+
+// errQuarrel says that a repair has to wait.
+var errQuarrel = errors.New("others undo what enlace sets up faster than it is put back")
+
+// attempt compares, and commits what differs, unless that is the next of too many repairs.
+func (l *Loop) attempt() (pass *Pass, err error) {
+	if err := l.kernel.hold(); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, l.kernel.Release()) }()
+	if pass, err = l.kernel.Compare(l.policy); err != nil || pass.Empty() {
+		return pass, err
+	}
+	if l.inForce && reflect.DeepEqual(pass.Plan, l.plan) {
+		if !l.repairs.Allow() {
+			return pass, errQuarrel
+		}
+		l.repaired(pass)
+	}
+	return pass, l.kernel.commit(pass)
+}
+
+// nextRepair is when the next repair may be made.
+func (l *Loop) nextRepair() time.Duration {
+	r := l.repairs.Reserve()
+	defer r.Cancel()
+	return r.Delay()
+}
+
+// repaired notes that something was changed from outside. Whose fault it is cannot be known for sure; what it was can.
+func (l *Loop) repaired(pass *Pass) {
+	l.counts.Repairs++
+	lines := pass.Lines()
+	l.history.repaired(time.Now(), lines)
+	if l.history.sayRepair.Allow() {
+		l.Log.Warn("put back what was changed from outside", "objects", len(lines), "first", lines[0], "repairs", l.counts.Repairs)
+	}
+}
+
+// release makes the kernel forget flows, beside the loop: it takes long where there are many.
+func (l *Loop) release(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case t := <-l.tasks:
+			if err := t.do(); err != nil {
+				l.Log.Error("flows could not be released", "which", t.what, "error", err)
+			}
+		}
+	}
+}
+
+// trouble is how often it failed in a row.
+type trouble struct{ times int }
+
+// failed returns how long to wait before the next attempt.
+func (t *trouble) failed() time.Duration {
+	wait := slowestRetry
+	if t.times < 10 {
+		wait = min(firstRetry<<t.times, slowestRetry)
+	}
+	t.times++
+	return wait
+}
+
+func (t *trouble) over() { t.times = 0 }
+
+// lasting tells whether events are no reason any more to try at once.
+func (t *trouble) lasting() bool { return t.times > 3 }
+
+// String is for the log.
+func (p Passed) String() string {
+	return fmt.Sprintf("%s: %d changes, %d writes in %s", p.Reasons, p.Changes, p.Writes, p.Took.Round(10*time.Microsecond))
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"enlace/policy"
+)
+
+// count adds a pass to the counters.
+func (l *Loop) count(p Passed) {
+	l.counts.Passes++
+	l.counts.Changes += p.Changes
+	l.counts.Writes += p.Writes
+	l.counts.Resyncs = int(l.resyncs.Load())
+	if p.Err != nil {
+		l.counts.Failed++
+	}
+}
+
+// report publishes the status after a pass, or, when there was none, after something else that people want to know; and says in
+// the log what has changed.
+func (l *Loop) report(pass *Pass, done Passed) {
+	old := l.status.Load()
+	s := &Status{Version: StatusVersion, Running: true, PID: os.Getpid(), Started: &l.started}
+	s.Policy = PolicyStatus{Path: l.source.path, Loaded: at(l.source.loaded), Refused: l.source.refused}
+	if old != nil {
+		s.LastPass, s.LastDone = old.LastPass, old.LastDone
+	}
+	now := time.Now()
+	problems := l.problems(pass, done, now)
+	if pass != nil {
+		s.describe(l.policy, pass.Plan, problems)
+		l.standings(s, pass.Plan, done.Reasons, now)
+	} else if old != nil {
+		s.Links, s.Groups = old.Links, old.Groups
+		s.list(problems)
+	} else {
+		s.describe(l.policy, policy.Plan{}, problems)
+	}
+	for i, p := range problems {
+		s.Problems[i].Since = at(l.history.problem(now, p))
+	}
+	l.sayProblems(old, s)
+	l.history.forget(problems)
+	if !done.Began.IsZero() {
+		s.passed(done)
+		if done.Changes > 0 || done.Err != nil {
+			l.Log.Info("pass", "reasons", done.Reasons, "changes", done.Changes, "writes", done.Writes, "took", done.Took.Round(10*time.Microsecond))
+		}
+	}
+	counts := l.counts
+	s.Counters = &counts
+	l.status.Store(s)
+}
+
+// problems are all that is wrong: with the host, and with the loop's own work.
+func (l *Loop) problems(pass *Pass, done Passed, now time.Time) []policy.Problem {
+	var out []policy.Problem
+	if l.source.refused != "" {
+		first, _, _ := strings.Cut(strings.TrimSpace(l.source.refused), "\n")
+		out = append(out, policy.Problem{Code: policy.PolicyRefused, Subject: "policy", Text: fmt.Sprintf(
+			"%s as it is since %s is not used, the one loaded at %s goes on: %s (enlace check shows all)",
+			l.source.path, l.source.refusedAt.Format(time.DateTime), l.source.loaded.Format(time.DateTime), first)})
+	}
+	if done.Err != nil {
+		out = append(out, policy.Problem{Code: policy.NotWritten, Subject: "kernel", Text: fmt.Sprintf(
+			"the last pass failed, for the %d. time in a row, and is tried again: %v", l.trouble.times, done.Err)})
+	}
+	out = append(out, l.history.meddling(now)...)
+	if pass != nil {
+		out = append(out, pass.Problems...)
+	} else if old := l.status.Load(); old != nil {
+		ours := []policy.Code{policy.PolicyRefused, policy.NotWritten, policy.ChangedOutside}
+		for _, p := range old.problems {
+			if !slices.Contains(ours, p.Code) {
+				out = append(out, p)
+			}
+		}
+	}
+	return out
+}
+
+// standings fills in since when links are as they are.
+func (l *Loop) standings(s *Status, plan policy.Plan, reasons string, now time.Time) {
+	for i, p := range plan.Links {
+		link := &s.Links[i]
+		why := link.Why
+		if why == "" {
+			why = reasons
+		}
+		standing, changed := l.history.link(now, p, why)
+		link.Since, link.Why = at(standing.since), standing.why
+		if changed {
+			l.Log.Info("link", "name", p.Name, "state", p.State, "why", why)
+		}
+	}
+}
+
+// sayProblems logs those that are new, and those that are over.
+func (l *Loop) sayProblems(old, now *Status) {
+	has := func(s *Status, p policy.Problem) bool {
+		return s != nil && slices.ContainsFunc(s.problems, func(o policy.Problem) bool { return o.Code == p.Code && o.Subject == p.Subject })
+	}
+	for _, p := range now.problems {
+		if !has(old, p) {
+			l.Log.Warn("problem", "code", p.Code, "subject", p.Subject, "text", p.Text)
+		}
+	}
+	if old == nil {
+		return
+	}
+	for _, p := range old.problems {
+		if !has(now, p) {
+			l.Log.Info("problem is over", "code", p.Code, "subject", p.Subject)
+		}
+	}
+}
+
+// list fills in problems alone.
+func (s *Status) list(problems []policy.Problem) {
+	s.problems, s.Problems = problems, []ProblemStatus{}
+	for _, p := range problems {
+		s.Problems = append(s.Problems, ProblemStatus{Code: p.Code, Subject: p.Subject, Text: p.Text, Place: p.Pos.String()})
+	}
+}
+
+// passed fills in the last pass.
+func (s *Status) passed(done Passed) {
+	p := &PassStatus{
+		At: done.Began, Reasons: done.Reasons, Milliseconds: float64(done.Took.Microseconds()) / 1000, Changes: done.Changes, Writes: done.Writes,
+	}
+	if done.Err != nil {
+		p.Error = done.Err.Error()
+	}
+	s.LastPass = p
+	if done.Writes > 0 {
+		s.LastDone = p
+	}
+}
+
+func at(t time.Time) *time.Time {
+	t = t.Round(0)
+	return &t
+}

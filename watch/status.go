@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"enlace/policy"
+)
+
+// StatusVersion is the version of Status as JSON. It grows when a field goes or changes its meaning; new fields do not change it.
+const StatusVersion = 1
+
+// Status is what a person or a program may want to know. STATUS.md describes it field by field.
+type Status struct {
+	Version  int              `json:"version"`
+	Running  bool             `json:"running"`
+	PID      int              `json:"pid,omitempty"`
+	Policy   PolicyStatus     `json:"policy"`
+	Links    []LinkStatus     `json:"links"`
+	Groups   []GroupStatus    `json:"groups"`
+	Problems []ProblemStatus  `json:"problems"`
+	LastPass *PassStatus      `json:"last_pass,omitempty"`
+	LastDone *PassStatus      `json:"last_change,omitempty"`
+	Counters *Counters        `json:"counters,omitempty"`
+	Started  *time.Time       `json:"started,omitempty"`
+	problems []policy.Problem // the same for people
+}
+
+// PolicyStatus says which policy is in force.
+type PolicyStatus struct {
+	Path    string     `json:"path"`
+	Loaded  *time.Time `json:"loaded,omitempty"`
+	Refused string     `json:"refused,omitempty"`
+}
+
+// LinkStatus is one link.
+type LinkStatus struct {
+	Name      string       `json:"name"`
+	Interface string       `json:"interface"`
+	State     policy.State `json:"state"`
+	Since     *time.Time   `json:"since,omitempty"`
+	Why       string       `json:"why,omitempty"`
+	Number    int          `json:"number"`
+	Mark      string       `json:"mark"`
+	Table     uint32       `json:"table"`
+	IPv4      *PathStatus  `json:"ipv4,omitempty"`
+	IPv6      *PathStatus  `json:"ipv6,omitempty"`
+}
+
+// PathStatus is a link's way to the internet in one family.
+type PathStatus struct {
+	Address netip.Addr `json:"address"`
+	Gateway netip.Addr `json:"gateway,omitzero"`
+	Learned string     `json:"learned"`
+}
+
+// GroupStatus is one group.
+type GroupStatus struct {
+	Name    string         `json:"name"`
+	By      policy.Balance `json:"by"`
+	Members []MemberStatus `json:"members"`
+}
+
+// MemberStatus is a link's part in a group.
+type MemberStatus struct {
+	Link   string `json:"link"`
+	Weight int    `json:"weight"`
+	IPv4   bool   `json:"ipv4"`
+	IPv6   bool   `json:"ipv6"`
+}
+
+// ProblemStatus is where policy and host disagree.
+type ProblemStatus struct {
+	Code    policy.Code `json:"code"`
+	Subject string      `json:"subject"`
+	Text    string      `json:"text"`
+	Place   string      `json:"place,omitempty"`
+	Since   *time.Time  `json:"since,omitempty"`
+}
+
+// PassStatus is one pass of the loop.
+type PassStatus struct {
+	At           time.Time `json:"at"`
+	Reasons      string    `json:"reasons"`
+	Milliseconds float64   `json:"milliseconds"`
+	Changes      int       `json:"changes"`
+	Writes       int       `json:"writes"`
+	Error        string    `json:"error,omitempty"`
+}
+
+// Counters count since the daemon was started.
+type Counters struct {
+	Passes  int `json:"passes"`
+	Changes int `json:"changes"`
+	Writes  int `json:"writes"`
+	Failed  int `json:"failed"`
+	Repairs int `json:"repairs"`
+	Resyncs int `json:"resyncs"`
+}
+
+// Look is the status of a kernel that no daemon follows, as a pass found it.
+func Look(p policy.Policy, path string, pass *Pass) *Status {
+	s := &Status{Version: StatusVersion, Policy: PolicyStatus{Path: path}}
+	problems := pass.Problems
+	if n := pass.Len(); n > 0 {
+		problems = append(problems, policy.Problem{
+			Code: policy.NotApplied, Subject: "kernel", Text: fmt.Sprintf("%d objects are not as the policy wants them; enlace plan shows them, enlace apply or enlace watch puts them right", n),
+		})
+	}
+	s.describe(p, pass.Plan, problems)
+	return s
+}
+
+// describe fills in what the plan says.
+func (s *Status) describe(p policy.Policy, plan policy.Plan, problems []policy.Problem) {
+	s.Links, s.Groups, s.Problems = []LinkStatus{}, []GroupStatus{}, []ProblemStatus{}
+	for _, l := range plan.Links {
+		s.Links = append(s.Links, LinkStatus{
+			Name: l.Name, Interface: l.Interface, State: l.State, Why: whyOf(l, problems), Number: int(l.Number), Mark: fmt.Sprintf("0x%08x", l.Mark), Table: l.Table,
+			IPv4: pathStatus(l.Paths[policy.V4]), IPv6: pathStatus(l.Paths[policy.V6]),
+		})
+	}
+	for at, g := range plan.Groups {
+		group := GroupStatus{Name: g.Name, By: g.By, Members: []MemberStatus{}}
+		for _, m := range p.Groups[at].Members {
+			live := func(f policy.Family) bool {
+				for _, share := range g.Live[f] {
+					if plan.Links[share.Link].Name == m.Link {
+						return true
+					}
+				}
+				return false
+			}
+			group.Members = append(group.Members, MemberStatus{m.Link, m.Weight, live(policy.V4), live(policy.V6)})
+		}
+		s.Groups = append(s.Groups, group)
+	}
+	s.problems = problems
+	for _, p := range problems {
+		s.Problems = append(s.Problems, ProblemStatus{Code: p.Code, Subject: p.Subject, Text: p.Text, Place: p.Pos.String()})
+	}
+}
+
+func pathStatus(p *policy.Path) *PathStatus {
+	if p == nil {
+		return nil
+	}
+	return &PathStatus{p.Address, p.Gateway, p.Learned}
+}
+
+// whyOf is what is wrong with a link that does not work.
+func whyOf(l policy.PlannedLink, problems []policy.Problem) string {
+	if l.State == policy.Up {
+		return ""
+	}
+	for _, p := range problems {
+		if p.Subject == "link "+l.Name {
+			return p.Text
+		}
+	}
+	return ""
+}
+
+// Line is the status in one line.
+func (s *Status) Line() string {
+	var links []string
+	for _, l := range s.Links {
+		links = append(links, l.Name+" "+string(l.State))
+	}
+	line := strings.Join(links, ", ")
+	if n := len(s.Problems); n > 0 {
+		line += fmt.Sprintf("; %d problems, see enlace status", n)
+	}
+	return line
+}
