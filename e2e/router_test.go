@@ -113,6 +113,14 @@ func (r *router) unchanged() {
 	}
 }
 
+// settled tests that the kernel is as the policy wants it, though there are problems.
+func (r *router) settled() {
+	r.t.Helper()
+	if out, status := r.enlace("plan", filepath.Join(r.root, "policy.hcl")); status != 0 || !strings.HasSuffix(out, "no changes\n") {
+		r.t.Errorf("plan: exit %d\n%s", status, out)
+	}
+}
+
 // ask opens a flow from a namespace and returns the link that it left through.
 func (r *router) ask(n *lab.Namespace, f lab.Flow) string {
 	r.t.Helper()
@@ -169,4 +177,12 @@ func must(t testing.TB, err error) {
 func both(t *testing.T, f func(t *testing.T, v6 bool)) {
 	t.Run("ipv4", func(t *testing.T) { f(t, false) })
 	t.Run("ipv6", func(t *testing.T) { f(t, true) })
+}
+
+func netipPrefixes(list ...string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, s := range list {
+		out = append(out, netip.MustParsePrefix(s))
+	}
+	return out
 }

@@ -59,8 +59,30 @@ func (f *fileWatch) follow(p places) {
 	f.arm()
 }
 
-// arm watches the directories that exist now, and no others.
+// arm watches the directories that exist now, and no others. One that is made while the one above it is taken on is not announced:
+// so it looks again until nothing is new.
 func (f *fileWatch) arm() {
+	for {
+		wanted := f.wanted()
+		news := false
+		for name := range wanted {
+			if !slices.Contains(f.w.WatchList(), name) {
+				news = f.w.Add(name) == nil || news // what vanished meanwhile is found at the next change above it
+			}
+		}
+		for _, old := range f.w.WatchList() {
+			if !wanted[old] {
+				_ = f.w.Remove(old)
+			}
+		}
+		if !news {
+			return
+		}
+	}
+}
+
+// wanted are the directories to watch.
+func (f *fileWatch) wanted() map[string]bool {
 	wanted := map[string]bool{}
 	for _, name := range f.places.policy {
 		if info, err := os.Stat(name); err != nil || !info.IsDir() {
@@ -71,14 +93,7 @@ func (f *fileWatch) arm() {
 	for _, name := range f.places.leases {
 		wanted[existing(name)] = true
 	}
-	for _, old := range f.w.WatchList() {
-		if !wanted[old] {
-			_ = f.w.Remove(old)
-		}
-	}
-	for name := range wanted {
-		_ = f.w.Add(name) // twice is fine; what vanished meanwhile is found at the next change above it
-	}
+	return wanted
 }
 
 // existing is the directory, or the nearest one above it that exists.

@@ -20,7 +20,7 @@ import (
 )
 
 func watchCommand(o *options) *cobra.Command {
-	buffer, verbose := watch.EventBuffer, false
+	buffer, verbose, protect := watch.EventBuffer, false, true
 	cmd := &cobra.Command{
 		Use: "watch [POLICY]", Short: "apply the policy, then follow every change (the service)", Args: cobra.MaximumNArgs(1),
 		Long: "Applies the policy and follows what happens: interfaces, addresses, routes, DHCP leases, the policy's files, and what others\n" +
@@ -29,15 +29,16 @@ func watchCommand(o *options) *cobra.Command {
 			"Exit status: 0 ended by SIGTERM, SIGINT or enlace down, 1 could not start.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			log := slog.New(logHandler(cmd.ErrOrStderr(), verbose))
-			return o.watch(cmd, args, log, buffer)
+			return o.watch(cmd, args, log, buffer, protect)
 		},
 	}
 	cmd.Flags().IntVar(&buffer, "event-buffer", buffer, "bytes of kernel events that may wait; when there are more, everything is read anew")
+	cmd.Flags().BoolVar(&protect, "protect", protect, "keep others from changing the nftables table, where the kernel can (Linux 6.9)")
 	cmd.Flags().BoolVar(&verbose, "verbose", false, "log every pass, those that change nothing too")
 	return cmd
 }
 
-func (o *options) watch(cmd *cobra.Command, args []string, log *slog.Logger, buffer int) (err error) {
+func (o *options) watch(cmd *cobra.Command, args []string, log *slog.Logger, buffer int, protect bool) (err error) {
 	path, err := policyPath(args)
 	if err != nil {
 		return err
@@ -63,13 +64,17 @@ func (o *options) watch(cmd *cobra.Command, args []string, log *slog.Logger, buf
 		return err
 	}
 	defer func() { err = errors.Join(err, k.Close()) }()
-	if kept, err := k.Keep(); err != nil {
-		return err
-	} else if !kept {
-		log.Info("this kernel cannot protect a table from others (Linux 6.9 can); what they change is put back")
+	if protect {
+		kept, err := k.Keep()
+		if err != nil {
+			return err
+		}
+		if !kept {
+			log.Info("this kernel cannot protect a table from others (Linux 6.9 can); what they change is put back")
+		}
 	}
 	l := watch.NewLoop(k, path, p, report.Lists(), log)
-	if verbose := log.Enabled(cmd.Context(), slog.LevelDebug); verbose {
+	if log.Enabled(cmd.Context(), slog.LevelDebug) {
 		l.Passed = func(p watch.Passed) { log.Debug("pass", "what", p.String()) }
 	}
 	return run(l, buffer)

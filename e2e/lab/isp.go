@@ -19,6 +19,8 @@ type ISP struct {
 	Interface string // of the router
 	*Namespace
 	Networks []netip.Prefix // the customer's, one for each family: its first address is the gateway, the second the router's
+	dynamic  bool           // the router's side is left to a DHCP client
+	counted  uint64         // by earlier filters
 }
 
 // Names of a provider's interfaces.
@@ -62,8 +64,12 @@ const (
 	foreignCount = "foreign"
 )
 
-// filter installs the check of the customer's source addresses, and a counter of what it dropped.
+// filter installs the check of the customer's source addresses, and a counter of what it dropped. What an earlier one has counted is
+// not forgotten.
 func (i *ISP) filter() error {
+	if n, err := i.Foreign(); err == nil {
+		i.counted = n
+	}
 	return i.Do(func() error {
 		c, err := nftables.New()
 		if err != nil {
@@ -84,6 +90,7 @@ func (i *ISP) filter() error {
 			&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
 			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: name},
 		}
+		c.AddRule(&nftables.Rule{Table: t, Chain: chain, Exprs: append(append([]expr.Any{}, from...), toDHCP()...)})
 		for _, p := range append([]netip.Prefix{
 			netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("::/128"), // neighbour discovery
 		}, i.Networks...) {
@@ -93,6 +100,17 @@ func (i *ISP) filter() error {
 			&expr.Objref{Type: unix.NFT_OBJECT_COUNTER, Name: foreignCount}, &expr.Verdict{Kind: expr.VerdictDrop})})
 		return c.Flush()
 	})
+}
+
+// toDHCP accepts what a client sends to a DHCP server, from no address or from one that it had.
+func toDHCP() []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_UDP}},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{0, 67}},
+		&expr.Verdict{Kind: expr.VerdictAccept},
+	}
 }
 
 // sourceIn accepts packets with a source in a prefix.
@@ -135,7 +153,7 @@ func (i *ISP) Foreign() (uint64, error) {
 		packets = counter.Packets
 		return nil
 	})
-	return packets, err
+	return i.counted + packets, err
 }
 
 // addresses gives the provider its side of the customer's networks.
@@ -143,6 +161,20 @@ func (i *ISP) addresses() error {
 	var errs []error
 	for _, p := range i.Networks {
 		errs = append(errs, i.AddAddress(customerSide, i.nth(p.Addr().Is6(), 1)))
+	}
+	return errors.Join(errs...)
+}
+
+// Unplug pulls the cable out of the router's interface, which loses its carrier.
+func (i *ISP) Unplug() error { return i.Down(customerSide) }
+
+// PlugIn puts it back. The provider's IPv6 addresses went when its side was switched off.
+func (i *ISP) PlugIn() error {
+	errs := []error{i.Up(customerSide)}
+	for _, p := range i.Networks {
+		if p.Addr().Is6() {
+			errs = append(errs, i.AddAddress(customerSide, i.nth(true, 1)))
+		}
 	}
 	return errors.Join(errs...)
 }

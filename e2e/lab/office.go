@@ -22,13 +22,21 @@ type Uplink struct {
 	Networks  []netip.Prefix
 	// Default: main gets a default route through this link, as a DHCP client or a router advertisement leaves one.
 	Default bool
+	// Dynamic: the router's side is left alone, for a DHCP client.
+	Dynamic bool
+}
+
+// ByDHCP is the uplink without anything on the router's side.
+func (u Uplink) ByDHCP() Uplink {
+	u.Dynamic, u.Default = true, false
+	return u
 }
 
 // The seed's two links, and a third for tests with more. Virtua's gateway comes from DHCP, Embratel's is fixed.
 var (
-	Virtua   = Uplink{"virtua", "eth1", prefixes("189.1.0.0/24", "2001:db8:189::/64"), true}
-	Embratel = Uplink{"embratel", "eth2", prefixes("200.252.10.0/24", "2001:db8:200::/64"), false}
-	Vivo     = Uplink{"vivo", "eth3", prefixes("177.3.0.0/24", "2001:db8:177::/64"), false}
+	Virtua   = Uplink{Name: "virtua", Interface: "eth1", Networks: prefixes("189.1.0.0/24", "2001:db8:189::/64"), Default: true}
+	Embratel = Uplink{Name: "embratel", Interface: "eth2", Networks: prefixes("200.252.10.0/24", "2001:db8:200::/64")}
+	Vivo     = Uplink{Name: "vivo", Interface: "eth3", Networks: prefixes("177.3.0.0/24", "2001:db8:177::/64")}
 )
 
 // OnlyV4 is the uplink without IPv6.
@@ -151,7 +159,7 @@ func (o *Office) addISP(n int, l Uplink) error {
 	if err != nil {
 		return err
 	}
-	i := &ISP{Name: l.Name, Interface: l.Interface, Namespace: ns, Networks: l.Networks}
+	i := &ISP{Name: l.Name, Interface: l.Interface, Namespace: ns, Networks: l.Networks, dynamic: l.Dynamic}
 	o.ISPs = append(o.ISPs, i)
 	back := fmt.Sprintf("isp%d", n)
 	if err := errors.Join(o.Router.Connect(l.Interface, ns, customerSide), ns.Connect(internetSide, o.Internet, back), o.forwarding(ns)); err != nil {
@@ -181,6 +189,9 @@ func (o *Office) routesTo(i *ISP, n int) error {
 
 // routerSide gives the router its addresses at a provider, and main a default route where the provider's DHCP does.
 func (o *Office) routerSide(i *ISP, withDefault bool) error {
+	if i.dynamic {
+		return nil
+	}
 	var errs []error
 	for _, p := range i.Networks {
 		v6 := p.Addr().Is6()
@@ -234,29 +245,53 @@ func (o *Office) Renumber(name string, networks ...netip.Prefix) error {
 	}
 	i := o.ISPs[n]
 	old := *i
+	i.Networks = append(append([]netip.Prefix{}, networks...), old.Networks...)
+	errs := []error{i.filter()} // packets from the old address may be on their way until the router has lost it
 	i.Networks = networks
-	if err := errors.Join(i.addresses(), i.filter(), o.routesTo(i, n)); err != nil {
+	if err := errors.Join(append(errs, i.addresses(), o.routesTo(i, n))...); err != nil {
 		return err
 	}
-	var errs []error
+	errs = nil
 	for _, p := range old.Networks {
 		v6 := p.Addr().Is6()
-		errs = append(errs, o.Router.RemoveAddress(i.Interface, old.Address(v6)), i.RemoveAddress(customerSide, old.nth(v6, 1)))
+		errs = append(errs, i.RemoveAddress(customerSide, old.nth(v6, 1)))
+		if !i.dynamic {
+			errs = append(errs, o.Router.RemoveAddress(i.Interface, old.Address(v6)))
+		}
 	}
-	return errors.Join(append(errs, o.routerSide(i, true))...)
+	return errors.Join(append(errs, o.routerSide(i, true), i.filter())...)
 }
 
 // Replug takes the interface of a link away and makes it anew: it has the same name and addresses, and another number. main gets a
 // default route through it.
 func (o *Office) Replug(name string) error {
-	i := o.ISP(name)
-	if err := o.Router.Remove(i.Interface); err != nil {
+	if err := o.Router.Remove(o.ISP(name).Interface); err != nil {
 		return err
 	}
+	return o.Plug(name)
+}
+
+// Plug makes the interface of a link after it was removed.
+func (o *Office) Plug(name string) error {
+	i := o.ISP(name)
 	if err := o.Router.Connect(i.Interface, i.Namespace, customerSide); err != nil {
 		return err
 	}
 	return errors.Join(i.addresses(), o.routerSide(i, true))
+}
+
+// Restore gives the router's interface back what the kernel takes when it is switched off: IPv6 addresses and default routes.
+func (o *Office) Restore(name string) error {
+	i := o.ISP(name)
+	var errs []error
+	for _, p := range i.Networks {
+		v6 := p.Addr().Is6()
+		if v6 {
+			errs = append(errs, o.Router.AddAddress(i.Interface, i.Address(v6)))
+		}
+		errs = append(errs, o.Router.AddRoute(defaultRoute(v6), i.Gateway(v6), i.Interface))
+	}
+	return errors.Join(errs...)
 }
 
 func prefixes(list ...string) []netip.Prefix {

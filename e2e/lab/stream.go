@@ -188,6 +188,13 @@ func (s *Stream) Await(n int) {
 	}
 }
 
+// On tells whether the stream left through a link so far, and no other.
+func (s *Stream) On(link string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.links) == 1 && s.links[link] > 0
+}
+
 // AwaitSent waits until n packets have been sent, answered or not.
 func (s *Stream) AwaitSent(n int) {
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {

@@ -18,6 +18,9 @@ const inside = "ENLACE_LAB_INSIDE"
 // Here is what EnterUserNamespace returns in a process that can go on itself.
 const Here = -1
 
+// InUserNamespace tells whether the lab runs as root of a user namespace, where there are no other users.
+func InUserNamespace() bool { return os.Getenv(inside) != "" }
+
 // EnterUserNamespace lets an ordinary user build a lab. With the right to make network namespaces it returns Here. Without, it
 // runs the same program again, as root of a user namespace of its own, and returns that one's exit status. Call it first in main
 // or TestMain.
