@@ -82,7 +82,7 @@ func TestReload(t *testing.T) {
 	if out, status := r.enlace("apply", other); status != 1 || !strings.Contains(out, "enlace watch follows "+file) {
 		t.Errorf("enlace apply of another policy beside the daemon: exit %d\n%s", status, out)
 	}
-	r.write(links, "settings { protocol = 99 }", toVirtua)
+	r.write(links, "settings { protocol = 226 }", toVirtua)
 	if out, status := r.enlace("apply", file); status != 1 || !strings.Contains(out, "cannot change while enlace watch runs") {
 		t.Errorf("another protocol number: exit %d\n%s", status, out)
 	}
