@@ -19,10 +19,9 @@ import (
 // daemon is the program under test as `enlace watch` on a router.
 type daemon struct {
 	*router
-	cmd    *exec.Cmd
-	log    *log
-	client *watch.Client
-	ended  chan error
+	cmd   *exec.Cmd
+	log   *log
+	ended chan error
 }
 
 // log collects what a process writes.

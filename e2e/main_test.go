@@ -24,6 +24,9 @@ func run(m *testing.M) int {
 	if os.Getenv(applierVariable) != "" {
 		return applyOnDemand()
 	}
+	if os.Getenv(followerVariable) != "" {
+		return followAndMeasure()
+	}
 	if os.Getenv(binaryVariable) == "" {
 		dir, err := os.MkdirTemp("", "enlace-e2e-")
 		if err != nil {

@@ -34,7 +34,7 @@ func TestStorm(t *testing.T) {
 			passes := d.status().Counters.Passes - before
 			grown := d.memory() - memory
 			t.Logf("10,000 events in %v: %d passes, %d resyncs, %+d KB", took.Round(time.Millisecond), passes, d.status().Counters.Resyncs, grown)
-			if limit := int(110*(time.Since(began).Seconds())) + 10; passes > limit {
+			if limit := int(110*time.Since(began).Seconds()) + 10; passes > limit {
 				t.Errorf("%d passes in %v, want at most %d", passes, took, limit)
 			}
 			if buffer < 10_000 && d.status().Counters.Resyncs == 0 {

@@ -136,6 +136,10 @@ func (f *fileWatch) run(ctx context.Context, l *Loop) {
 				l.dirty.set(because("lease file " + e.Name))
 			}
 		case <-calm.C:
+			if f.writing(time.Now()) {
+				calm.Reset(quiet)
+				continue
+			}
 			select {
 			case l.orders <- order{kind: reload, why: "policy file changed"}:
 			case <-ctx.Done():
@@ -143,6 +147,24 @@ func (f *fileWatch) run(ctx context.Context, l *Loop) {
 			}
 		}
 	}
+}
+
+// writing tells whether a policy file was written a moment ago: perhaps there is more to come.
+func (f *fileWatch) writing(now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, name := range f.places.policy {
+		names := []string{name}
+		if inside, err := filepath.Glob(filepath.Join(name, "*.hcl")); err == nil {
+			names = append(names, inside...)
+		}
+		for _, n := range names {
+			if info, err := os.Stat(n); err == nil && now.Sub(info.ModTime()).Abs() < quiet {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // concerns tells what a change is about.

@@ -238,21 +238,21 @@ func (k *Kernel) finish(pass *Pass) error {
 
 // releases are the flows that the kernel is to forget after the change: those whose mark means another link now, or none; when the
 // table is new, those that went out untranslated before; and those of addresses that are gone. No others.
-func (pass *Pass) releases() []task {
+func (p *Pass) releases() []task {
 	var out []task
-	mask := pass.Plan.Settings.MarkMask
-	for _, mark := range pass.table.Freed {
+	mask := p.Plan.Settings.MarkMask
+	for _, mark := range p.table.Freed {
 		out = append(out, task{fmt.Sprintf("flows with mark 0x%08x", mark), func() error { return rtnl.Release(mark, mask) }})
 	}
-	if pass.table.New {
+	if p.table.New {
 		out = append(out, task{"untranslated flows", rtnl.ReleaseUntranslated})
 	}
-	for _, r := range pass.routes.DelRules {
+	for _, r := range p.routes.DelRules {
 		a := r.From.Addr()
-		if !r.From.IsSingleIP() || pass.Facts.Has(a) {
+		if !r.From.IsSingleIP() || p.Facts.Has(a) {
 			continue
 		}
-		for _, l := range pass.Plan.Links {
+		for _, l := range p.Plan.Links {
 			if l.Table == r.Table {
 				out = append(out, task{"flows of " + a.String(), func() error { return rtnl.ReleaseAddress(a, l.Mark, mask) }})
 			}

@@ -34,13 +34,14 @@ func (l *Loop) report(pass *Pass, done Passed) {
 	}
 	now := time.Now()
 	problems := l.problems(pass, done, now)
-	if pass != nil {
+	switch {
+	case pass != nil:
 		s.describe(l.policy, pass.Plan, problems)
 		l.standings(s, pass.Plan, done.Reasons, now)
-	} else if old != nil {
+	case old != nil:
 		s.Links, s.Groups = old.Links, old.Groups
 		s.list(problems)
-	} else {
+	default:
 		s.describe(l.policy, policy.Plan{}, problems)
 	}
 	for i, p := range problems {
@@ -68,7 +69,7 @@ func (l *Loop) problems(pass *Pass, done Passed, now time.Time) []policy.Problem
 			"%s as it is since %s is not used, the one loaded at %s goes on: %s (enlace check shows all)",
 			l.source.path, l.source.refusedAt.Format(time.DateTime), l.source.loaded.Format(time.DateTime), first)})
 	}
-	if done.Err != nil {
+	if done.Err != nil && l.trouble.times > 1 { // once may be that the world went on between reading and writing
 		out = append(out, policy.Problem{Code: policy.NotWritten, Subject: "kernel", Text: fmt.Sprintf(
 			"the last pass failed, for the %d. time in a row, and is tried again: %v", l.trouble.times, done.Err)})
 	}
@@ -119,14 +120,6 @@ func (l *Loop) sayProblems(old, now *Status) {
 		if !has(now, p) {
 			l.Log.Info("problem is over", "code", p.Code, "subject", p.Subject)
 		}
-	}
-}
-
-// list fills in problems alone.
-func (s *Status) list(problems []policy.Problem) {
-	s.problems, s.Problems = problems, []ProblemStatus{}
-	for _, p := range problems {
-		s.Problems = append(s.Problems, ProblemStatus{Code: p.Code, Subject: p.Subject, Text: p.Text, Place: p.Pos.String()})
 	}
 }
 

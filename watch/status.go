@@ -117,7 +117,7 @@ func Look(p policy.Policy, path string, pass *Pass) *Status {
 
 // describe fills in what the plan says.
 func (s *Status) describe(p policy.Policy, plan policy.Plan, problems []policy.Problem) {
-	s.Links, s.Groups, s.Problems = []LinkStatus{}, []GroupStatus{}, []ProblemStatus{}
+	s.Links, s.Groups = []LinkStatus{}, []GroupStatus{}
 	for _, l := range plan.Links {
 		s.Links = append(s.Links, LinkStatus{
 			Name: l.Name, Interface: l.Interface, State: l.State, Why: whyOf(l, problems), Number: int(l.Number), Mark: fmt.Sprintf("0x%08x", l.Mark), Table: l.Table,
@@ -139,7 +139,12 @@ func (s *Status) describe(p policy.Policy, plan policy.Plan, problems []policy.P
 		}
 		s.Groups = append(s.Groups, group)
 	}
-	s.problems = problems
+	s.list(problems)
+}
+
+// list fills in problems.
+func (s *Status) list(problems []policy.Problem) {
+	s.problems, s.Problems = problems, []ProblemStatus{}
 	for _, p := range problems {
 		s.Problems = append(s.Problems, ProblemStatus{Code: p.Code, Subject: p.Subject, Text: p.Text, Place: p.Pos.String()})
 	}
