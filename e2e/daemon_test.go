@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -56,7 +57,9 @@ func (r *router) watch(policy ...string) *daemon {
 func (r *router) watchFile(file string, args ...string) *daemon {
 	r.t.Helper()
 	d := &daemon{router: r, log: &log{}, ended: make(chan error, 1)}
-	d.cmd = exec.Command(os.Getenv(binaryVariable), append([]string{"--root", r.root, "watch", file}, args...)...)
+	command := append(slices.Clone(r.before), os.Getenv(binaryVariable), "--root", r.root, "watch", file)
+	command = append(command, args...)
+	d.cmd = exec.Command(command[0], command[1:]...)
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	must(r.t, r.Router.Do(d.cmd.Start))
 	go func() { d.ended <- d.cmd.Wait() }()

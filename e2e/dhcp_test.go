@@ -72,6 +72,10 @@ func (r *router) client(name, device string) *process {
 	}
 	mounts := []string{"mount --make-rprivate /"}
 	over := func(place string) {
+		if r.hidden {
+			mounts = append(mounts, "mount -t tmpfs tmpfs "+place)
+			return
+		}
 		if _, err := os.Stat(place); err == nil {
 			mounts = append(mounts, fmt.Sprintf("mount --bind %s %s", in(place), place))
 		}
@@ -79,6 +83,7 @@ func (r *router) client(name, device string) *process {
 	resolv := filepath.Join(in("etc"), "resolv.conf")
 	must(r.t, os.WriteFile(resolv, nil, 0o644))
 	mounts = append(mounts, "mount --bind "+resolv+" /etc/resolv.conf")
+	mounts = append(mounts, r.mounts...)
 	var start string
 	switch name {
 	case "dhclient":
@@ -138,4 +143,14 @@ func (r *router) moved(client string, p *process) {
 		p.signal(syscall.SIGUSR2) // gives up the lease
 	}
 	r.renew(client, p)
+}
+
+// release makes a client give its lease up.
+func (p *process) release(client string) {
+	switch client {
+	case "udhcpc":
+		p.signal(syscall.SIGUSR2)
+	case "dhcpcd":
+		p.signal(syscall.SIGALRM)
+	}
 }

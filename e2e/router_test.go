@@ -19,6 +19,10 @@ type router struct {
 	*lab.Office
 	t    testing.TB
 	root string // where the program keeps its files
+
+	before []string // program that starts the daemon, and its arguments
+	mounts []string // more that DHCP clients see elsewhere than they are
+	hidden bool     // DHCP clients keep their leases where enlace does not look
 }
 
 // links are the beginning of every policy here: the office's networks and its two links.

@@ -68,13 +68,18 @@ func (d *daemon) memory() int {
 }
 
 // proc reads a number of the daemon's from a line of a file below /proc.
-func (d *daemon) proc(file, line string) int {
+func (d *daemon) proc(file, line string) int { return int(d.procNumber(file, line, 10)) }
+
+// procHex does that with one that is written in hexadecimal.
+func (d *daemon) procHex(file, line string) uint64 { return d.procNumber(file, line, 16) }
+
+func (d *daemon) procNumber(file, line string, base int) uint64 {
 	d.t.Helper()
 	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(d.cmd.Process.Pid), file))
 	must(d.t, err)
 	for l := range strings.Lines(string(text)) {
 		if words := strings.Fields(l); len(words) > 1 && words[0] == line {
-			n, err := strconv.Atoi(words[1])
+			n, err := strconv.ParseUint(words[1], base, 64)
 			must(d.t, err)
 			return n
 		}
