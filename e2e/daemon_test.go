@@ -142,9 +142,12 @@ func (d *daemon) kill() {
 	d.ended <- err
 }
 
-// TestWatch: the daemon applies the policy, follows a renumbering, and leaves everything in place when it ends.
+// TestWatch: the daemon takes over what apply set up without losing a packet, follows a renumbering, and leaves everything in place when
+// it ends.
 func TestWatch(t *testing.T) {
 	r := newRouter(t)
+	r.apply(links, balanced, `default { via = group.balanced }`)
+	steady := r.heldBy("embratel")
 	d := r.watch(links, balanced, `default { via = group.balanced }`)
 	if counts := r.shares(50, 30, false); counts["virtua"] != 20 {
 		t.Errorf("shares %v, want 20:10", counts)
@@ -155,6 +158,8 @@ func TestWatch(t *testing.T) {
 		t.Errorf("shares %v after the renumbering, want 20:10", counts)
 	}
 	r.unchanged()
+	steady.Await(10)
+	r.unbroken("embratel's flow meanwhile", steady.Stop())
 	d.stop()
 	if counts := r.shares(50, 30, false); counts["virtua"] != 20 {
 		t.Errorf("shares %v without the daemon, want 20:10", counts)

@@ -15,10 +15,11 @@ import (
 type Change struct {
 	New bool // there was no table
 	// Freed are marks that were a link's, and are no link's or another's now: flows that carry them belong to nobody.
-	Freed []uint32
-	lines []func() string
-	main  *batch // the transaction that makes the change
-	tidy  *batch // what nothing refers to any more; before Linux 6.2 it cannot be removed in the same transaction
+	Freed  []uint32
+	keeper uint32 // netlink port of another program that keeps the table to itself
+	lines  []func() string
+	main   *batch // the transaction that makes the change
+	tidy   *batch // what nothing refers to any more; before Linux 6.2 it cannot be removed in the same transaction
 }
 
 // Len is how many objects the change concerns; 0 means that nothing is to be done.
@@ -38,11 +39,8 @@ type Recall func(set, hash string) []byte
 
 // Diff compares the kernel's table with the wanted one. Long lists are not read from the kernel; recall knows them.
 func Diff(have *Observed, want Table, recall Recall) (*Change, error) {
-	d := differ{have: have, want: want, recall: recall, change: &Change{main: newBatch(), tidy: newBatch()}}
+	d := differ{have: have, want: want, recall: recall, change: &Change{main: newBatch(), tidy: newBatch(), keeper: have.foreign()}}
 	d.diff()
-	if d.change.Len() > 0 && have.foreign() {
-		return d.change, fmt.Errorf("nft: table inet %s belongs to another program that runs (netlink port %d): is it enlace watch? Then let it do the change, or stop it", TableName, have.owner)
-	}
 	return d.change, d.change.main.failed
 }
 
@@ -148,12 +146,11 @@ func (s Set) flags() uint32 {
 // rebuild replaces the whole table in one transaction.
 func (d *differ) rebuild(why string) {
 	b := d.change.main
-	b.addTable(d.have.wantedFlags())
 	if d.have.exists {
 		d.line("- table inet %s (%s)", TableName, why)
 		b.delTable(TableName)
-		b.addTable(d.have.wantedFlags())
 	}
+	b.addTable(d.have.wantedFlags())
 	d.line("+ table inet %s", TableName)
 	d.have = &Observed{chains: map[string]*observedChain{}, sets: map[string]*observedSet{}, keep: d.have.keep}
 	d.newChains()

@@ -4,6 +4,7 @@ package nft
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -58,8 +59,22 @@ func (o *Observed) wantedFlags() uint32 {
 	return 0
 }
 
-// foreign tells whether a program that runs keeps the table to itself, and it is not us.
-func (o *Observed) foreign() bool { return o.exists && o.flags&owner != 0 && o.owner != o.port }
+// foreign is the port of a program that runs and keeps the table to itself, if there is one and it is not us.
+func (o *Observed) foreign() uint32 {
+	if o.exists && o.flags&owner != 0 && o.owner != o.port {
+		return o.owner
+	}
+	return 0
+}
+
+// Refused says why the kernel would not take the change: another program keeps the table to itself.
+func (ch *Change) Refused() error {
+	if ch.Len() == 0 || ch.keeper == 0 {
+		return nil
+	}
+	return fmt.Errorf("nft: table inet %s belongs to another program that runs (netlink port %d, as a rule its process number): is it enlace watch? Then let it do the change, or stop it",
+		TableName, ch.keeper)
+}
 
 // claim takes the table over from a program that has ended, and wakes it when somebody put it to sleep.
 func (d *differ) claim() {

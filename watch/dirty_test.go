@@ -81,11 +81,23 @@ func TestHistory(t *testing.T) {
 	}
 
 	p := policy.Problem{Code: policy.NoCarrier, Subject: "link virtua"}
+	current := []policy.Problem{p}
 	if h.problem(now, p) != now || h.problem(now.Add(time.Hour), p) != now {
 		t.Error("a problem is as old as its first time")
 	}
-	h.forget(nil)
-	if h.problem(now.Add(time.Hour), p) == now {
+	if last, over := h.settle(now, current); last != nil || over != nil || h.unsaid(now) != lasting {
+		t.Errorf("a new problem: %v, %v, %v", last, over, h.unsaid(now))
+	}
+	if last, _ := h.settle(now.Add(lasting), current); len(last) != 1 {
+		t.Error("a problem that lasts is not told")
+	}
+	if last, _ := h.settle(now.Add(time.Hour), current); last != nil || h.unsaid(now) != slowTick {
+		t.Error("a problem is told twice")
+	}
+	if _, over := h.settle(now.Add(time.Hour), nil); len(over) != 1 {
+		t.Error("nobody is told that it is over")
+	}
+	if h.problem(now.Add(time.Hour), p).Equal(now) {
 		t.Error("a problem that was over is new when it comes again")
 	}
 

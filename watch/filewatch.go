@@ -21,9 +21,15 @@ type places struct {
 	leases []string // directories
 }
 
-// places are those of the policy at the moment.
+// places are those of the policy at the moment. Where a name is a link, what it leads to is watched, too.
 func (l *Loop) places() places {
-	return places{policy: append([]string{l.source.path}, l.source.lists...), leases: l.kernel.files.Leases.All()}
+	p := places{policy: append([]string{l.source.path}, l.source.lists...), leases: l.kernel.files.Leases.All()}
+	for _, name := range slices.Clone(p.policy) {
+		if target, err := filepath.EvalSymlinks(name); err == nil && target != name {
+			p.policy = append(p.policy, target)
+		}
+	}
+	return p
 }
 
 // fileWatch tells when a policy or a lease changes. Directories are watched, not files: editors and DHCP clients put new files in the
@@ -179,19 +185,14 @@ func (f *fileWatch) concerns(e fsnotify.Event) (policy, lease bool) {
 		policy = policy || e.Name == name || inside
 	}
 	lease = slices.Contains(f.places.leases, filepath.Dir(e.Name)) && !strings.HasPrefix(filepath.Base(e.Name), ".")
-	if f.above(e.Name) {
-		f.arm()
-		lease = true // it may have files in it already
+	newPolicy, newLease := leadsTo(e.Name, f.places.policy), leadsTo(e.Name, f.places.leases)
+	if newPolicy || newLease {
+		f.arm() // and there may be files already
 	}
-	return policy, lease
+	return policy || newPolicy, lease || newLease
 }
 
-// above tells whether a path is one of the places or leads to one.
-func (f *fileWatch) above(name string) bool {
-	for _, p := range append(slices.Clone(f.places.policy), f.places.leases...) {
-		if p == name || strings.HasPrefix(p, name+"/") {
-			return true
-		}
-	}
-	return false
+// leadsTo tells whether a path is one of the places or above one.
+func leadsTo(name string, places []string) bool {
+	return slices.ContainsFunc(places, func(p string) bool { return p == name || strings.HasPrefix(p, name+"/") })
 }

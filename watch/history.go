@@ -14,7 +14,7 @@ import (
 // history is what a single pass cannot know: since when things are as they are.
 type history struct {
 	links     map[string]standing
-	problems  map[string]time.Time
+	problems  map[string]*complaint
 	sayRepair *rate.Limiter
 
 	repairs      int // since the last time that all was well for a while
@@ -34,7 +34,7 @@ const mentioned = 10 * time.Minute
 
 func newHistory() *history {
 	return &history{
-		links: map[string]standing{}, problems: map[string]time.Time{},
+		links: map[string]standing{}, problems: map[string]*complaint{},
 		sayRepair: rate.NewLimiter(rate.Every(10*time.Second), 5),
 	}
 }
@@ -50,25 +50,61 @@ func (h *history) link(now time.Time, l policy.PlannedLink, why string) (standin
 	return s, known
 }
 
-// problem returns since when a problem is there.
-func (h *history) problem(now time.Time, p policy.Problem) time.Time {
-	key := string(p.Code) + " " + p.Subject
-	if _, ok := h.problems[key]; !ok {
-		h.problems[key] = now
-	}
-	return h.problems[key]
+// complaint is a problem since when, and whether the log has it.
+type complaint struct {
+	policy.Problem
+	since time.Time
+	said  bool
 }
 
-// forget drops the problems that are over.
-func (h *history) forget(current []policy.Problem) {
-	keep := map[string]time.Time{}
+// lasting is how long a problem has to last before the log has it. A DHCP client that changes an address leaves a link without address or
+// gateway for some milliseconds: that is no problem.
+const lasting = time.Second
+
+// problem notes a problem, and returns since when it is there.
+func (h *history) problem(now time.Time, p policy.Problem) time.Time {
+	key := string(p.Code) + " " + p.Subject
+	if h.problems[key] == nil {
+		h.problems[key] = &complaint{since: now}
+	}
+	h.problems[key].Problem = p
+	return h.problems[key].since
+}
+
+// settle drops the problems that are over, and returns those that the log should have now: the ones that last, and, of those that it has, the
+// ones that are over.
+func (h *history) settle(now time.Time, current []policy.Problem) (last, over []policy.Problem) {
+	keep := map[string]*complaint{}
 	for _, p := range current {
 		key := string(p.Code) + " " + p.Subject
-		if since, ok := h.problems[key]; ok {
-			keep[key] = since
+		c := h.problems[key]
+		if c == nil {
+			continue
+		}
+		keep[key] = c
+		if !c.said && now.Sub(c.since) >= lasting {
+			c.said = true
+			last = append(last, c.Problem)
+		}
+	}
+	for key, c := range h.problems {
+		if keep[key] == nil && c.said {
+			over = append(over, c.Problem)
 		}
 	}
 	h.problems = keep
+	return last, over
+}
+
+// unsaid is in how long the next problem has lasted long enough for the log.
+func (h *history) unsaid(now time.Time) time.Duration {
+	next := slowTick
+	for _, c := range h.problems {
+		if !c.said {
+			next = min(next, max(lasting-now.Sub(c.since), time.Millisecond))
+		}
+	}
+	return next
 }
 
 // repaired notes what had to be put back.

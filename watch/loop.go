@@ -95,6 +95,7 @@ func (l *Loop) Run(ctx context.Context, eventBuffer int) error {
 	}
 	defer files.close()
 	go l.release(ctx)
+	l.report(nil, Passed{})
 	l.dirty.set(because("start"))
 	return l.follow(ctx, files)
 }
@@ -146,7 +147,7 @@ func (l *Loop) pass(why reasons) time.Duration {
 	writes := l.kernel.Writes()
 	pass, wait, err := l.bring()
 	done := Passed{Reasons: why.String(), Began: began, Took: time.Since(began), Writes: l.kernel.Writes() - writes, Err: err}
-	if pass != nil && done.Writes > 0 {
+	if pass != nil && err == nil && done.Writes > 0 {
 		done.Changes = pass.Len()
 	}
 	l.count(done)
@@ -155,7 +156,7 @@ func (l *Loop) pass(why reasons) time.Duration {
 	if l.Passed != nil {
 		l.Passed(done)
 	}
-	return wait
+	return min(wait, l.history.unsaid(time.Now()))
 }
 
 // bring brings the kernel to what the policy wants, and says when to look again.

@@ -158,6 +158,9 @@ func (k *Kernel) Apply(p policy.Policy) (*Pass, error) {
 
 // commit makes the change of a pass.
 func (k *Kernel) commit(pass *Pass) error {
+	if err := pass.table.Refused(); err != nil {
+		return err
+	}
 	if err := k.build(pass); err != nil {
 		return errors.Join(err, k.undo(pass))
 	}

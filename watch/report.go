@@ -47,12 +47,15 @@ func (l *Loop) report(pass *Pass, done Passed) {
 	for i, p := range problems {
 		s.Problems[i].Since = at(l.history.problem(now, p))
 	}
-	l.sayProblems(old, s)
-	l.history.forget(problems)
+	l.sayProblems(now, problems)
 	if !done.Began.IsZero() {
 		s.passed(done)
-		if done.Changes > 0 || done.Err != nil {
-			l.Log.Info("pass", "reasons", done.Reasons, "changes", done.Changes, "writes", done.Writes, "took", done.Took.Round(10*time.Microsecond))
+		took := done.Took.Round(10 * time.Microsecond)
+		switch {
+		case done.Err != nil:
+			l.Log.Warn("pass failed, and is tried again", "reasons", done.Reasons, "error", done.Err, "took", took)
+		case done.Changes > 0:
+			l.Log.Info("pass", "reasons", done.Reasons, "changes", done.Changes, "writes", done.Writes, "took", took)
 		}
 	}
 	counts := l.counts
@@ -103,23 +106,14 @@ func (l *Loop) standings(s *Status, plan policy.Plan, reasons string, now time.T
 	}
 }
 
-// sayProblems logs those that are new, and those that are over.
-func (l *Loop) sayProblems(old, now *Status) {
-	has := func(s *Status, p policy.Problem) bool {
-		return s != nil && slices.ContainsFunc(s.problems, func(o policy.Problem) bool { return o.Code == p.Code && o.Subject == p.Subject })
+// sayProblems logs those that last, and those that are over.
+func (l *Loop) sayProblems(now time.Time, problems []policy.Problem) {
+	last, over := l.history.settle(now, problems)
+	for _, p := range last {
+		l.Log.Warn("problem", "code", p.Code, "subject", p.Subject, "text", p.Text)
 	}
-	for _, p := range now.problems {
-		if !has(old, p) {
-			l.Log.Warn("problem", "code", p.Code, "subject", p.Subject, "text", p.Text)
-		}
-	}
-	if old == nil {
-		return
-	}
-	for _, p := range old.problems {
-		if !has(now, p) {
-			l.Log.Info("problem is over", "code", p.Code, "subject", p.Subject)
-		}
+	for _, p := range over {
+		l.Log.Info("problem is over", "code", p.Code, "subject", p.Subject)
 	}
 }
 
