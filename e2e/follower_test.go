@@ -102,7 +102,7 @@ func followAndMeasure() int {
 		return fail(err)
 	}
 	debug.SetGCPercent(100) // as the program does
-	l := watch.NewLoop(k, filepath.Clean(file), p, nil, slog.New(slog.DiscardHandler))
+	l := watch.NewLoop(k, p, watch.Source{Path: filepath.Clean(file), Read: time.Now()}, slog.New(slog.DiscardHandler))
 	passed := make(chan watch.Passed, 1000)
 	l.Passed = func(p watch.Passed) { passed <- p }
 	go func() { _ = l.Run(context.Background(), watch.EventBuffer) }()

@@ -16,7 +16,9 @@ import (
 type Conn struct {
 	nl   *netlink.Conn
 	port atomic.Uint32
-	keep bool // the table is to be ours alone
+	// broken: an answer may be missing, or one too many under way. The next use begins with a new connection.
+	broken bool
+	keep   bool // the table is to be ours alone
 	// Writes counts the messages that changed something since the connection was opened.
 	Writes int
 }
@@ -44,7 +46,17 @@ func (c *Conn) dial() error {
 	_ = nl.SetOption(netlink.ExtendedAcknowledge, true)
 	c.nl = nl
 	c.port.Store(nl.PID())
+	c.broken = false
 	return nil
+}
+
+// heal makes a new connection when the old one cannot be trusted.
+func (c *Conn) heal() error {
+	if !c.broken {
+		return nil
+	}
+	_ = c.nl.Close()
+	return c.dial()
 }
 
 // Close ends the connection. The table stays.
@@ -79,12 +91,16 @@ func (c *Conn) commit(b *batch) error {
 	msgs = append(msgs, fence(unix.NFNL_MSG_BATCH_END))
 	last := len(msgs) - 2
 	msgs[last].Header.Flags |= netlink.Acknowledge
+	if err := c.heal(); err != nil {
+		return err
+	}
 	c.room(msgs)
 	sent, err := c.nl.SendMessages(msgs)
 	if errors.Is(err, unix.EMSGSIZE) {
 		return fmt.Errorf("nft: this change is larger than a socket may send here: raise net.core.wmem_max on the host, or run enlace outside of a user namespace (%w)", err)
 	}
 	if err != nil {
+		c.broken = true
 		return fmt.Errorf("nft: send: %w", err)
 	}
 	if err := c.answers(b, sent, last); err != nil {
@@ -107,16 +123,16 @@ func (c *Conn) answers(b *batch, sent []netlink.Message, last int) error {
 			var op *netlink.OpError
 			if !errors.As(err, &op) || op.Sequence == 0 {
 				// An answer was lost: whatever comes next would be taken for the answer to something else.
-				_ = c.nl.Close()
-				return errors.Join(fmt.Errorf("nft: receive: %w", err), c.dial())
+				c.broken = true
+				return fmt.Errorf("nft: receive: %w", err)
 			}
 			if refused == nil {
 				refused = refusal(b, op, first)
 			}
 			if op.Sequence == first {
 				// The commit itself failed; what else was answered is still under way.
-				_ = c.nl.Close()
-				return errors.Join(refused, c.dial())
+				c.broken = true
+				return refused
 			}
 			if op.Sequence == final {
 				return refused

@@ -72,8 +72,24 @@ func (ch *Change) Refused() error {
 	if ch.Len() == 0 || ch.keeper == 0 {
 		return nil
 	}
+	return keptBy(ch.keeper)
+}
+
+func keptBy(port uint32) error {
 	return fmt.Errorf("nft: table inet %s belongs to another program that runs (netlink port %d, as a rule its process number): is it enlace watch? Then let it do the change, or stop it",
-		TableName, ch.keeper)
+		TableName, port)
+}
+
+// Mine returns an error when another program that runs keeps the table to itself.
+func (c *Conn) Mine() error {
+	o := &Observed{port: c.Port()}
+	if err := c.dump(unix.NFT_MSG_GETTABLE, nil, o.decodeTable); err != nil {
+		return fmt.Errorf("nft: list tables: %w", explain(err))
+	}
+	if port := o.foreign(); port != 0 {
+		return keptBy(port)
+	}
+	return nil
 }
 
 // claim takes the table over from a program that has ended, and wakes it when somebody put it to sleep.

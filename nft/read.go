@@ -191,7 +191,12 @@ func (c *Conn) dumpOnce(typ int, filter func(*netlink.AttributeEncoder), each fu
 	if err != nil {
 		return err
 	}
+	if err := c.heal(); err != nil {
+		return err
+	}
 	replies, err := c.nl.Execute(message(typ, netlink.Dump, data))
+	var refused *netlink.OpError
+	c.broken = err != nil && !(errors.As(err, &refused) && refused.Sequence != 0)
 	if err != nil {
 		return err
 	}

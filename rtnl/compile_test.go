@@ -146,7 +146,7 @@ func sysctlsOf(p policy.Plan) string { return fmt.Sprint(Compile(p).Sysctls) }
 // TestDiff: only what differs is written, and additions come before removals.
 func TestDiff(t *testing.T) {
 	two := Compile(office(t, 2, nil))
-	if ch := Diff(two, two); ch.Len() != 0 {
+	if ch := Diff(two, two, State{}); ch.Len() != 0 {
 		t.Errorf("nothing changed, but: %v", ch.Lines())
 	}
 	moved := Compile(office(t, 2, func(_ *policy.Policy, f *policy.Facts) {
@@ -158,20 +158,28 @@ func TestDiff(t *testing.T) {
 		"+ ip rule priority 1030 iif lo from 100.64.0.3 lookup 20 protocol 225",
 		"- ip rule priority 1030 iif lo from 100.64.0.2 lookup 20 protocol 225",
 	}
-	if d := cmp.Diff(want, Diff(two, moved).Lines()); d != "" {
+	if d := cmp.Diff(want, Diff(two, moved, State{}).Lines()); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
 	}
 	// The same address and a new gateway: two routes are replaced, no rule is touched.
 	gateway := Compile(office(t, 2, func(p *policy.Policy, _ *policy.Facts) {
 		p.Links[0].Gateway[policy.V4] = netip.MustParseAddr("100.64.0.9")
 	}))
-	if ch := Diff(two, gateway); len(ch.AddRoutes) != 2 || ch.Len() != 2 {
+	if ch := Diff(two, gateway, State{}); len(ch.AddRoutes) != 2 || ch.Len() != 2 {
 		t.Errorf("a new gateway: %v", ch.Lines())
 	}
 	// A rule that is there twice is removed once.
 	twice := two
 	twice.Rules = append(slices.Clone(two.Rules), two.Rules[3])
-	if ch := Diff(twice, two); len(ch.DelRules) != 1 || ch.Len() != 1 {
+	// A route that somebody else put in the place of ours is replaced; one that was there before is not.
+	empty := State{}
+	if ch := Diff(empty, two, two); len(ch.NewRoutes) != 0 || len(ch.AddRoutes) == 0 {
+		t.Errorf("%d of %d routes that were in force are taken for new", len(ch.NewRoutes), len(ch.AddRoutes))
+	}
+	if ch := Diff(empty, two, empty); len(ch.NewRoutes) != len(ch.AddRoutes) {
+		t.Errorf("%d of %d routes are taken for new, want all", len(ch.NewRoutes), len(ch.AddRoutes))
+	}
+	if ch := Diff(twice, two, State{}); len(ch.DelRules) != 1 || ch.Len() != 1 {
 		t.Errorf("a doubled rule: %v", ch.Lines())
 	}
 }

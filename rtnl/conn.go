@@ -16,6 +16,8 @@ import (
 type Conn struct {
 	nl   *netlink.Conn
 	port atomic.Uint32
+	// broken: an answer may be missing, or one too many under way. The next use begins with a new connection.
+	broken bool
 	// Writes counts the messages that changed something since the connection was opened.
 	Writes int
 }
@@ -34,7 +36,17 @@ func (c *Conn) dial() error {
 	}
 	c.nl = nl
 	c.port.Store(nl.PID())
+	c.broken = false
 	return nil
+}
+
+// heal makes a new connection when the old one cannot be trusted.
+func (c *Conn) heal() error {
+	if !c.broken {
+		return nil
+	}
+	_ = c.nl.Close()
+	return c.dial()
 }
 
 // Close ends the connection.
@@ -51,7 +63,12 @@ var ErrUnsteady = errors.New("the network changes faster than it can be read")
 func (c *Conn) dump(typ netlink.HeaderType, filter []byte) ([]netlink.Message, error) {
 	request := netlink.Message{Header: netlink.Header{Type: typ, Flags: netlink.Request | netlink.Dump}, Data: filter}
 	for range 5 {
+		if err := c.heal(); err != nil {
+			return nil, err
+		}
 		msgs, err := c.nl.Execute(request)
+		var refused *netlink.OpError
+		c.broken = err != nil && !(errors.As(err, &refused) && refused.Sequence != 0)
 		interrupted := slices.ContainsFunc(msgs, func(m netlink.Message) bool { return m.Header.Flags&netlink.DumpInterrupted != 0 })
 		if err != nil || !interrupted {
 			return msgs, err

@@ -30,12 +30,16 @@ func (ch Change) Lines() []string {
 	return out
 }
 
-// Diff compares two states.
-func Diff(have, want State) Change {
+// Diff compares two states. What stands where one of held was, which are routes of ours that were in force, is replaced, whoever made
+// it; what stands elsewhere in the way is not ours to replace.
+func Diff(have, want, held State) Change {
 	ch := Change{NewRoutes: map[Key]bool{}}
 	ch.sysctls(have, want)
 	ch.routes(have, want)
 	ch.rules(have, want)
+	for _, r := range held.Routes {
+		delete(ch.NewRoutes, r.Key)
+	}
 	return ch
 }
 

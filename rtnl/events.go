@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/jsimonetti/rtnetlink/v2"
 	"github.com/mdlayher/netlink"
@@ -23,20 +24,45 @@ type Event struct {
 
 // Events tells what changes in one network namespace.
 type Events struct {
-	nl       *netlink.Conn
-	own      func() uint32
-	protocol uint8
+	nl     *netlink.Conn
+	own    func() uint32
+	tables *Tables
+}
+
+// Tables are the numbers of the tables whose routes matter besides main, which may change at any time.
+type Tables struct {
+	set atomic.Pointer[map[uint32]bool]
+}
+
+// Set replaces them by those of a state.
+func (t *Tables) Set(s State) {
+	set := map[uint32]bool{}
+	for _, r := range s.Routes {
+		set[r.Table] = true
+	}
+	t.set.Store(&set)
+}
+
+func (t *Tables) has(table uint32) bool {
+	set := t.set.Load()
+	return set != nil && (*set)[table]
 }
 
 // groups are what is listened to (linux/rtnetlink.h).
 var groups = []uint32{
 	unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
-	unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE,
+	unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE, netconfV4, netconfV6,
 }
 
+// RTNLGRP_IPV4_NETCONF and RTNLGRP_IPV6_NETCONF of linux/rtnetlink.h: settings of forwarding and of reverse path filters.
+const (
+	netconfV4 = 24
+	netconfV6 = 25
+)
+
 // Subscribe begins to listen in the network namespace of the calling thread. What the connection with the port own changes is not
-// told; protocol is the number that our routes carry. The socket holds buffer bytes of messages that were not read yet.
-func Subscribe(own func() uint32, protocol uint8, buffer int) (*Events, error) {
+// told; tables are ours. The socket holds buffer bytes of messages that were not read yet.
+func Subscribe(own func() uint32, tables *Tables, buffer int) (*Events, error) {
 	nl, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
 	if err != nil {
 		return nil, fmt.Errorf("rtnl: open netlink: %w", err)
@@ -47,7 +73,7 @@ func Subscribe(own func() uint32, protocol uint8, buffer int) (*Events, error) {
 			return nil, errors.Join(fmt.Errorf("rtnl: listen: %w", err), nl.Close())
 		}
 	}
-	return &Events{nl: nl, own: own, protocol: protocol}, nil
+	return &Events{nl: nl, own: own, tables: tables}, nil
 }
 
 // Close ends listening; Receive returns an error then.
@@ -77,8 +103,18 @@ func (e *Events) matters(m netlink.Message) bool {
 	if t := m.Header.Type; (t != unix.RTM_NEWROUTE && t != unix.RTM_DELROUTE) || len(m.Data) < unix.SizeofRtMsg {
 		return true // whatever it is, looking is cheaper than missing something
 	}
-	table, protocol, flags := m.Data[4], m.Data[5], binary.NativeEndian.Uint32(m.Data[8:])
-	return flags&unix.RTM_F_CLONED == 0 && (table == unix.RT_TABLE_MAIN || protocol == e.protocol)
+	if binary.NativeEndian.Uint32(m.Data[8:])&unix.RTM_F_CLONED != 0 {
+		return false
+	}
+	table := uint32(m.Data[4])
+	if table == unix.RT_TABLE_COMPAT { // numbers above 255 stand in an attribute
+		var r rtnetlink.RouteMessage
+		if err := r.UnmarshalBinary(m.Data); err != nil {
+			return true
+		}
+		table = r.Attributes.Table
+	}
+	return table == unix.RT_TABLE_MAIN || e.tables.has(table)
 }
 
 // String says what happened, for people.
@@ -95,6 +131,8 @@ func (e Event) String() string {
 		return "route " + e.route() + e.verb()
 	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
 		return "ip rule" + e.verb()
+	case unix.RTM_NEWNETCONF, unix.RTM_DELNETCONF:
+		return "settings of forwarding or reverse path filters" + e.verb()
 	}
 	return fmt.Sprintf("netlink message %d", e.typ)
 }
@@ -102,7 +140,7 @@ func (e Event) String() string {
 // verb is what happened to the object.
 func (e Event) verb() string {
 	switch e.typ {
-	case unix.RTM_DELLINK, unix.RTM_DELADDR, unix.RTM_DELROUTE, unix.RTM_DELRULE:
+	case unix.RTM_DELLINK, unix.RTM_DELADDR, unix.RTM_DELROUTE, unix.RTM_DELRULE, unix.RTM_DELNETCONF:
 		return " removed"
 	}
 	return " set"

@@ -17,12 +17,12 @@ func Release(mark, mask uint32) error {
 	return release(conntrack.NewFilter().Mark(mark).MarkMask(mask))
 }
 
-// ReleaseUntranslated makes the kernel forget the flows that nobody translates. Connection tracking decides on translation once for
-// a flow: those that began before the table would leave untranslated for good. Whatever their mark: unanswered ones have got a
-// number from the table by now. Kernels that cannot filter by status forget all flows.
-func ReleaseUntranslated() error {
+// ReleaseUntranslated makes the kernel forget the flows with a mark, as in Release, that nobody translates. Connection tracking decides on
+// translation once for a flow: those that began without the table would leave untranslated for good. They have no mark, or, when
+// they were not answered yet, that of a link by now. Kernels that cannot filter by status (before 5.15) forget the translated ones, too.
+func ReleaseUntranslated(mark, mask uint32) error {
 	nat := uint32(conntrack.StatusSrcNAT | conntrack.StatusDstNAT)
-	return release(conntrack.NewFilter().Status(0).StatusMask(nat))
+	return release(conntrack.NewFilter().Mark(mark).MarkMask(mask).Status(0).StatusMask(nat))
 }
 
 func release(filter conntrack.Filter) error {

@@ -80,15 +80,16 @@ func to(typ netlink.HeaderType, flags netlink.HeaderFlags, data []byte) netlink.
 // receive buffer.
 const perCall = 64
 
-// send writes messages, and returns the first true refusal.
+// send writes messages. It returns the first true refusal of each call; what comes after one is sent all the same.
 func (c *Conn) send(list []request) error {
 	var errs []error
-	for len(list) > 0 && len(errs) == 0 {
+	for len(list) > 0 {
 		part := list[:min(perCall, len(list))]
 		list = list[len(part):]
-		if err := c.sendPart(part); err != nil {
-			errs = append(errs, err)
+		if err := c.heal(); err != nil {
+			return errors.Join(append(errs, err)...)
 		}
+		errs = append(errs, c.sendPart(part))
 	}
 	return errors.Join(errs...)
 }
@@ -107,6 +108,7 @@ func (c *Conn) sendPart(part []request) error {
 	msgs[last].Header.Flags |= netlink.Acknowledge
 	sent, err := c.nl.SendMessages(msgs)
 	if err != nil {
+		c.broken = true
 		return fmt.Errorf("rtnl: send: %w", err)
 	}
 	c.Writes += len(part)
@@ -127,8 +129,8 @@ func (c *Conn) sendPart(part []request) error {
 			}
 		case err != nil:
 			// An answer was lost: whatever comes next would be taken for the answer to something else.
-			_ = c.nl.Close()
-			return errors.Join(refused, fmt.Errorf("rtnl: receive: %w", err), c.dial())
+			c.broken = true
+			return errors.Join(refused, fmt.Errorf("rtnl: receive: %w", err))
 		case len(replies) > 0 && replies[len(replies)-1].Header.Sequence == final:
 			return refused
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -47,6 +48,9 @@ func (k *Kernel) Release() error {
 	return err
 }
 
+// longestTurn is how long somebody else may be at it: less than systemd's watchdog waits for the daemon.
+const longestTurn = 10 * time.Second
+
 // hold makes sure that nobody else changes the kernel for enlace at the same time. It waits for its turn.
 func (k *Kernel) hold() error {
 	if k.lock != nil {
@@ -59,9 +63,14 @@ func (k *Kernel) hold() error {
 	if err != nil {
 		return err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
-		return errors.Join(fmt.Errorf("lock %s: %w", f.Name(), err), f.Close())
+	for deadline := time.Now().Add(longestTurn); ; time.Sleep(5 * time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			k.lock = f
+			return nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
+			return errors.Join(fmt.Errorf("another enlace is changing the kernel (lock %s: %w)", f.Name(), err), f.Close())
+		}
 	}
-	k.lock = f
-	return nil
 }

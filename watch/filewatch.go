@@ -23,7 +23,7 @@ type places struct {
 
 // places are those of the policy at the moment. Where a name is a link, what it leads to is watched, too.
 func (l *Loop) places() places {
-	p := places{policy: append([]string{l.source.path}, l.source.lists...), leases: l.kernel.files.Leases.All()}
+	p := places{policy: append([]string{l.source.Path}, l.source.Lists...), leases: l.kernel.files.Leases.All()}
 	for _, name := range slices.Clone(p.policy) {
 		if target, err := filepath.EvalSymlinks(name); err == nil && target != name {
 			p.policy = append(p.policy, target)
@@ -39,6 +39,7 @@ type fileWatch struct {
 
 	mu     sync.Mutex
 	places places
+	late   chan struct{} // a policy file changed before it was watched
 }
 
 // quiet is for how long a policy's files must not change before they are read: half of a file may be a policy, too.
@@ -49,20 +50,26 @@ func (l *Loop) watchFiles(ctx context.Context) (*fileWatch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("watch files: %w", err)
 	}
-	f := &fileWatch{w: w}
-	f.follow(l.places())
+	f := &fileWatch{w: w, late: make(chan struct{}, 1)}
+	f.follow(l.places(), l.source.Read)
 	go f.run(ctx, l)
 	return f, nil
 }
 
 func (f *fileWatch) close() { _ = f.w.Close() }
 
-// follow changes what is watched.
-func (f *fileWatch) follow(p places) {
+// follow changes what is watched. The policy was read at a time before that.
+func (f *fileWatch) follow(p places, read time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.places = p
 	f.arm()
+	if f.written(read) {
+		select {
+		case f.late <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // arm watches the directories that exist now, and no others. One that is made while the one above it is taken on is not announced:
@@ -141,6 +148,8 @@ func (f *fileWatch) run(ctx context.Context, l *Loop) {
 			if lease {
 				l.dirty.set(because("lease file " + e.Name))
 			}
+		case <-f.late:
+			calm.Reset(quiet)
 		case <-calm.C:
 			if f.writing(time.Now()) {
 				calm.Reset(quiet)
@@ -159,13 +168,18 @@ func (f *fileWatch) run(ctx context.Context, l *Loop) {
 func (f *fileWatch) writing(now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.written(now.Add(-quiet))
+}
+
+// written tells whether a policy file was written after a time.
+func (f *fileWatch) written(after time.Time) bool {
 	for _, name := range f.places.policy {
 		names := []string{name}
 		if inside, err := filepath.Glob(filepath.Join(name, "*.hcl")); err == nil {
 			names = append(names, inside...)
 		}
 		for _, n := range names {
-			if info, err := os.Stat(n); err == nil && now.Sub(info.ModTime()).Abs() < quiet {
+			if info, err := os.Stat(n); err == nil && info.ModTime().After(after) && !info.IsDir() {
 				return true
 			}
 		}

@@ -19,7 +19,7 @@ func watched(t *testing.T, root, policy string) *Loop {
 	t.Helper()
 	l := &Loop{
 		Log: slog.New(slog.DiscardHandler), dirty: newDirty(), orders: make(chan order),
-		kernel: &Kernel{files: Files{Leases: lease.Below(root)}}, source: source{path: policy, lists: []string{filepath.Join(root, "lists/banks.txt")}},
+		kernel: &Kernel{files: Files{Leases: lease.Below(root)}}, source: source{Source: Source{Path: policy, Lists: []string{filepath.Join(root, "lists/banks.txt")}, Read: time.Now()}},
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	f, err := l.watchFiles(ctx)

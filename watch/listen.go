@@ -17,6 +17,9 @@ import (
 // overflows, everything is read anew.
 const EventBuffer = 1 << 20
 
+// pause is how long nothing is listened to after that broke, in case it breaks again at once.
+const pause = 100 * time.Millisecond
+
 // ears are the subscriptions to the kernel's events.
 type ears struct {
 	routes atomic.Pointer[rtnl.Events]
@@ -28,7 +31,7 @@ type ears struct {
 func (l *Loop) listen(buffer int) (*ears, error) {
 	e := &ears{}
 	routes := func() error {
-		events, err := rtnl.Subscribe(l.kernel.rt.Port, l.policy.Settings.Protocol, buffer)
+		events, err := rtnl.Subscribe(l.kernel.rt.Port, &l.tables, buffer)
 		if err == nil {
 			e.routes.Store(events)
 		}
@@ -62,7 +65,7 @@ func follow[E fmt.Stringer](l *Loop, e *ears, receive func() ([]E, error), lost 
 		}
 		if err != nil {
 			l.Log.Warn("listening to the kernel broke; beginning anew", "error", err)
-			for again() != nil && !e.ended.Load() {
+			for time.Sleep(pause); again() != nil && !e.ended.Load(); {
 				time.Sleep(time.Second)
 			}
 			l.resync(because("listening began anew"))

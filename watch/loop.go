@@ -15,6 +15,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"enlace/policy"
+	"enlace/rtnl"
 )
 
 // Loop is the daemon: it applies a policy, and again whenever something happens that it depends on. Whatever happens sets one bit;
@@ -37,6 +38,9 @@ type Loop struct {
 	trouble trouble
 	plan    policy.Plan // the last that is in force
 	inForce bool
+	tried   policy.Plan // the last that was refused
+	tables  rtnl.Tables
+	line    string // what systemd was told last
 	history *history
 	started time.Time
 	status  atomic.Pointer[Status]
@@ -62,21 +66,23 @@ const (
 	passesAtOnce   = 5
 	repairsASecond = 20
 	repairsAtOnce  = 60
-	slowTick       = 30 * time.Second // what has no events: sysctls, and whatever else escaped
+	slowTick       = 30 * time.Second // what has no events: some sysctls, and whatever else escaped
 	firstRetry     = 50 * time.Millisecond
 	slowestRetry   = 10 * time.Second
+
+	longestFarewell = 5 * time.Second // for flows that are being released when the daemon ends
 )
 
-// NewLoop makes a loop for a policy that was read from a file or a directory.
-func NewLoop(k *Kernel, path string, p policy.Policy, lists []string, log *slog.Logger) *Loop {
+// NewLoop makes a loop for a policy, and where it was read from.
+func NewLoop(k *Kernel, p policy.Policy, from Source, log *slog.Logger) *Loop {
 	l := &Loop{
 		Log: log, kernel: k, dirty: newDirty(), policy: p, tasks: make(chan task, 1000), orders: make(chan order),
-		source:  source{path: path, lists: lists, loaded: time.Now()},
+		source:  source{Source: from},
 		storm:   rate.NewLimiter(passesASecond, passesAtOnce),
 		repairs: rate.NewLimiter(repairsASecond, repairsAtOnce),
 		history: newHistory(), started: time.Now().Round(0),
 	}
-	k.later = func(t task) { l.tasks <- t }
+	k.onward, k.later = true, func(t task) { l.tasks <- t }
 	return l
 }
 
@@ -94,7 +100,15 @@ func (l *Loop) Run(ctx context.Context, eventBuffer int) error {
 		return err
 	}
 	defer files.close()
-	go l.release(ctx)
+	released := make(chan struct{})
+	go l.release(released)
+	defer func() { // a next start would not know of what is left undone
+		close(l.tasks)
+		select {
+		case <-released:
+		case <-time.After(longestFarewell):
+		}
+	}()
 	l.report(nil, Passed{})
 	l.dirty.set(because("start"))
 	return l.follow(ctx, files)
@@ -117,9 +131,6 @@ func (l *Loop) follow(ctx context.Context, files *fileWatch) error {
 			}
 			continue
 		case <-l.dirty.c:
-			if l.trouble.lasting() {
-				continue // the next attempt is set
-			}
 		case <-pulse:
 			l.notify(daemon.SdNotifyWatchdog)
 			continue
@@ -162,11 +173,16 @@ func (l *Loop) pass(why reasons) time.Duration {
 // bring brings the kernel to what the policy wants, and says when to look again.
 func (l *Loop) bring() (*Pass, time.Duration, error) {
 	pass, err := l.attempt()
-	if errors.Is(err, errQuarrel) {
+	switch {
+	case errors.Is(err, errQuarrel):
 		return pass, l.nextRepair(), nil
-	}
-	if err != nil {
-		return pass, l.trouble.failed(), err
+	case errors.Is(err, errLater):
+		return pass, time.Until(l.trouble.until), nil
+	case err != nil:
+		if pass != nil {
+			l.tried = pass.Plan
+		}
+		return pass, l.trouble.failed(time.Now()), err
 	}
 	l.trouble.over()
 	l.plan, l.inForce = pass.Plan, true
@@ -180,16 +196,26 @@ func (l *Loop) bring() (*Pass, time.Duration, error) {
 // errQuarrel says that a repair has to wait.
 var errQuarrel = errors.New("others undo what enlace sets up faster than it is put back")
 
+// errLater says that the same was refused a moment ago.
+var errLater = errors.New("to be tried again later")
+
 // attempt compares, and commits what differs, unless that is the next of too many repairs.
 func (l *Loop) attempt() (pass *Pass, err error) {
 	if err := l.kernel.hold(); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.kernel.Release()) }()
-	if pass, err = l.kernel.Compare(l.policy); err != nil || pass.Empty() {
+	if pass, err = l.kernel.Compare(l.policy); err != nil {
 		return pass, err
 	}
-	if l.inForce && reflect.DeepEqual(pass.Plan, l.plan) {
+	l.tables.Set(pass.want.routes)
+	if pass.Empty() {
+		return pass, nil
+	}
+	if l.trouble.lasting() && time.Now().Before(l.trouble.until) && reflect.DeepEqual(pass.Plan, l.tried) {
+		return pass, errLater
+	}
+	if l.inForce && pass.Objects() > 0 && reflect.DeepEqual(pass.Plan, l.plan) {
 		if !l.repairs.Allow() {
 			return pass, errQuarrel
 		}
@@ -215,36 +241,44 @@ func (l *Loop) repaired(pass *Pass) {
 	}
 }
 
-// release makes the kernel forget flows, beside the loop: it takes long where there are many.
-func (l *Loop) release(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case t := <-l.tasks:
-			if err := t.do(); err != nil {
-				l.Log.Error("flows could not be released", "which", t.what, "error", err)
+// release makes the kernel forget flows, beside the loop: it takes long where there are many. It ends with the tasks.
+func (l *Loop) release(ended chan<- struct{}) {
+	defer close(ended)
+	for t := range l.tasks {
+		err := t.do()
+		for range 2 {
+			if err == nil {
+				break
 			}
+			time.Sleep(pause)
+			err = t.do()
+		}
+		if err != nil {
+			l.Log.Error("flows could not be released", "which", t.what, "error", err)
 		}
 	}
 }
 
-// trouble is how often it failed in a row.
-type trouble struct{ times int }
+// trouble is how often it failed in a row, and until when the same is not tried again.
+type trouble struct {
+	times int
+	until time.Time
+}
 
 // failed returns how long to wait before the next attempt.
-func (t *trouble) failed() time.Duration {
+func (t *trouble) failed(now time.Time) time.Duration {
 	wait := slowestRetry
 	if t.times < 10 {
 		wait = min(firstRetry<<t.times, slowestRetry)
 	}
 	t.times++
+	t.until = now.Add(wait)
 	return wait
 }
 
 func (t *trouble) over() { t.times = 0 }
 
-// lasting tells whether events are no reason any more to try at once.
+// lasting tells whether events alone are no reason any more to try the same at once.
 func (t *trouble) lasting() bool { return t.times > 3 }
 
 // String is for the log.

@@ -29,8 +29,9 @@ func (l *Loop) notify(state string) {
 
 // notifyStatus puts one line into `systemctl status`.
 func (l *Loop) notifyStatus() {
-	if s := l.status.Load(); s != nil {
-		l.notify("STATUS=" + s.Line())
+	if line := l.status.Load().Line(); line != l.line {
+		l.line = line
+		l.notify("STATUS=" + line)
 	}
 }
 

@@ -28,7 +28,7 @@ func (l *Loop) count(p Passed) {
 func (l *Loop) report(pass *Pass, done Passed) {
 	old := l.status.Load()
 	s := &Status{Version: StatusVersion, Running: true, PID: os.Getpid(), Started: &l.started}
-	s.Policy = PolicyStatus{Path: l.source.path, Loaded: at(l.source.loaded), Refused: l.source.refused}
+	s.Policy = PolicyStatus{Path: l.source.Path, Loaded: at(l.source.Read), Refused: l.source.refused}
 	if old != nil {
 		s.LastPass, s.LastDone = old.LastPass, old.LastDone
 	}
@@ -70,7 +70,7 @@ func (l *Loop) problems(pass *Pass, done Passed, now time.Time) []policy.Problem
 		first, _, _ := strings.Cut(strings.TrimSpace(l.source.refused), "\n")
 		out = append(out, policy.Problem{Code: policy.PolicyRefused, Subject: "policy", Text: fmt.Sprintf(
 			"%s as it is since %s is not used, the one loaded at %s goes on: %s (enlace check shows all)",
-			l.source.path, l.source.refusedAt.Format(time.DateTime), l.source.loaded.Format(time.DateTime), first)})
+			l.source.Path, l.source.refusedAt.Format(time.DateTime), l.source.Read.Format(time.DateTime), first)})
 	}
 	if done.Err != nil && l.trouble.times > 1 { // once may be that the world went on between reading and writing
 		out = append(out, policy.Problem{Code: policy.NotWritten, Subject: "kernel", Text: fmt.Sprintf(

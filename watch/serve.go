@@ -51,15 +51,15 @@ func Alone(files Files) (io.Closer, error) {
 	return f, err
 }
 
-// Serve answers until the context ends.
-func (l *Loop) Serve(ctx context.Context) error {
+// Serve answers until the context ends, and then what was asked before. It returns a function that waits for that.
+func (l *Loop) Serve(ctx context.Context) (wait func(), err error) {
 	name := l.kernel.files.Socket
 	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) { // of a daemon that was killed
-		return err
+		return nil, err
 	}
 	listener, err := net.Listen("unix", name)
 	if err != nil {
-		return fmt.Errorf("watch: %w", err)
+		return nil, fmt.Errorf("watch: %w", err)
 	}
 	if err := admit(name); err != nil {
 		l.Log.Warn("the socket is for root alone", "error", err)
@@ -72,7 +72,9 @@ func (l *Loop) Serve(ctx context.Context) error {
 	})
 	mux.HandleFunc("POST /v1/down", func(w http.ResponseWriter, r *http.Request) { l.ask(w, r, order{kind: goDown}) })
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second, ConnContext: peer}
+	ended := make(chan struct{})
 	context.AfterFunc(ctx, func() {
+		defer close(ended)
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		_ = server.Shutdown(end)
@@ -82,7 +84,7 @@ func (l *Loop) Serve(ctx context.Context) error {
 			l.Log.Error("the socket does not answer any more", "error", err)
 		}
 	}()
-	return nil
+	return func() { <-ended }, nil
 }
 
 // admit lets the group in, where there is one.

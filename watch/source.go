@@ -11,11 +11,16 @@ import (
 	"enlace/policy/lang"
 )
 
-// source is where the policy comes from.
+// Source is where a policy comes from.
+type Source struct {
+	Path  string    // file or directory
+	Lists []string  // files that it names
+	Read  time.Time // when reading began
+}
+
+// source is that of the policy in force.
 type source struct {
-	path   string
-	lists  []string // files that it names
-	loaded time.Time
+	Source
 	// refused is why a newer text of it is not in force, empty when there is none.
 	refused   string
 	refusedAt time.Time
@@ -51,18 +56,18 @@ func (l *Loop) obey(o order, files *fileWatch) (end bool) {
 	switch {
 	case o.kind == goDown:
 		return l.goDown(o)
-	case o.kind == applyNow && o.path != l.source.path:
-		o.finish(Outcome{Error: fmt.Sprintf("enlace watch follows %s: change that, or stop it", l.source.path)})
+	case o.kind == applyNow && o.path != l.source.Path:
+		o.finish(Outcome{Error: fmt.Sprintf("enlace watch follows %s: change that, or stop it", l.source.Path)})
 		return false
 	}
 	l.notify(systemdReloading())
 	if err := l.load(files); err != nil {
 		l.source.refused, l.source.refusedAt = err.Error(), time.Now()
-		l.Log.Error("the new policy is not used; the old one goes on", "policy", l.source.path, "error", strings.TrimSpace(err.Error()))
+		l.Log.Error("the new policy is not used; the old one goes on", "policy", l.source.Path, "error", strings.TrimSpace(err.Error()))
 		o.finish(Outcome{Error: err.Error()})
 		l.report(nil, Passed{})
 	} else {
-		l.source.refused, l.source.loaded = "", time.Now()
+		l.source.refused = ""
 		l.trouble.over()
 		l.waiting = append(l.waiting, o)
 		l.dirty.set(because(o.why))
@@ -74,9 +79,10 @@ func (l *Loop) obey(o order, files *fileWatch) (end bool) {
 
 // load reads the policy anew.
 func (l *Loop) load(files *fileWatch) error {
-	p, report := lang.Load(l.source.path)
-	l.source.lists = report.Lists()
-	files.follow(l.places())
+	began := time.Now()
+	p, report := lang.Load(l.source.Path)
+	l.source.Lists = report.Lists()
+	files.follow(l.places(), began)
 	if report.HasErrors() {
 		var b strings.Builder
 		_ = report.Write(&b, 100, false)
@@ -85,7 +91,7 @@ func (l *Loop) load(files *fileWatch) error {
 	if now := l.policy.Settings.Protocol; p.Settings.Protocol != now {
 		return fmt.Errorf("settings { protocol } cannot change while enlace watch runs: it tells what is enlace's from what is not. Run enlace down, change it, and start again")
 	}
-	l.policy = p
+	l.policy, l.source.Read = p, began
 	return nil
 }
 

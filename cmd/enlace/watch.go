@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -39,6 +40,10 @@ func watchCommand(o *options) *cobra.Command {
 }
 
 func (o *options) watch(cmd *cobra.Command, args []string, log *slog.Logger, buffer int, protect bool) (err error) {
+	// Nothing that happens to whoever reads the log ends the daemon, nor a reload that comes too early.
+	signal.Ignore(syscall.SIGPIPE)
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
 	path, err := policyPath(args)
 	if err != nil {
 		return err
@@ -52,7 +57,9 @@ func (o *options) watch(cmd *cobra.Command, args []string, log *slog.Logger, buf
 		return err
 	}
 	defer func() { err = errors.Join(err, alone.Close()) }()
+	from := watch.Source{Path: path, Read: time.Now()}
 	p, report := lang.Load(path)
+	from.Lists = report.Lists()
 	if err := report.Write(cmd.ErrOrStderr(), width(), isTerminal(os.Stderr)); err != nil {
 		return err
 	}
@@ -65,37 +72,35 @@ func (o *options) watch(cmd *cobra.Command, args []string, log *slog.Logger, buf
 	}
 	defer func() { err = errors.Join(err, k.Close()) }()
 	if protect {
-		kept, err := k.Keep()
-		if err != nil {
-			return err
-		}
-		if !kept {
-			log.Info("this kernel cannot protect a table from others (Linux 6.9 can); what they change is put back")
+		if kept, err := k.Keep(); !kept {
+			log.Info("this kernel cannot protect a table from others (Linux 6.9 can); what they change is put back", "error", err)
 		}
 	}
-	l := watch.NewLoop(k, path, p, report.Lists(), log)
+	l := watch.NewLoop(k, p, from, log)
 	if log.Enabled(cmd.Context(), slog.LevelDebug) {
 		l.Passed = func(p watch.Passed) { log.Debug("pass", "what", p.String()) }
 	}
-	return run(l, buffer)
+	return run(l, buffer, hangup)
 }
 
 // run runs the loop until a signal ends it.
-func run(l *watch.Loop, buffer int) error {
+func run(l *watch.Loop, buffer int, hangup <-chan os.Signal) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
 	go func() {
 		for range hangup {
 			l.Reload(ctx)
 		}
 	}()
-	if err := l.Serve(ctx); err != nil {
+	answered, err := l.Serve(ctx)
+	if err != nil {
 		return err
 	}
 	// What reading the policy took is not needed any more.
 	debug.SetGCPercent(100)
 	debug.FreeOSMemory()
-	return l.Run(ctx, buffer)
+	err = l.Run(ctx, buffer)
+	stop()
+	answered()
+	return err
 }

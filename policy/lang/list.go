@@ -38,6 +38,7 @@ func (d *decoder) listFile(out *[]netipx.IPRange) reader {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(filepath.Dir(a.SrcRange.Filename), name)
 		}
+		name = filepath.Clean(name)
 		d.lists = append(d.lists, name)
 		text, err := readWhole(name, largestList, "a list")
 		if err != nil {
