@@ -37,6 +37,11 @@ func TestKill(t *testing.T) {
 		steady = append(steady, s)
 	}
 	for round := range rounds {
+		if round%2 == 1 { // in the middle of following something
+			must(t, r.ISP("virtua").Unplug())
+			must(t, r.ISP("virtua").PlugIn())
+			time.Sleep(time.Duration(random.IntN(6_000)) * time.Microsecond)
+		}
 		d.kill()
 		// Before the next start something changes, so that the start has work when it is killed, too.
 		r.write(policies[[]int{0, 1, 2}[random.IntN(3)]])

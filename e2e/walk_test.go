@@ -34,7 +34,12 @@ func TestWalk(t *testing.T) {
 	w.d = r.watch(w.policy().text)
 	quiet, last := 0, ""
 	for step := range steps {
+		if step == steps/2 { // the second half as on a kernel that cannot protect the table
+			w.d.stop()
+			w.d = r.watchFile(r.root+"/policy.hcl", "--protect=false")
+		}
 		last += fmt.Sprintf("\n%d: %s", step, w.step())
+		w.right = kernel{}
 		if w.random.IntN(4) > 0 && step != steps-1 {
 			continue
 		}
@@ -48,7 +53,10 @@ func TestWalk(t *testing.T) {
 		last = ""
 	}
 	s := w.d.status()
-	t.Logf("%d quiet moments; %+v", quiet, *s.Counters)
+	t.Logf("%d quiet moments, the longest way to one %v; %+v", quiet, w.longest.Round(time.Millisecond), *s.Counters)
+	if w.longest > 15*time.Second {
+		t.Errorf("something took %v: only the slow tick found it", w.longest)
+	}
 	for _, p := range s.Problems {
 		if p.Code == policy.NotWritten {
 			t.Errorf("problem: %s", p.Text)
@@ -114,6 +122,9 @@ type walk struct {
 	at     int                   // the policy in force
 	told   map[string]netip.Addr // gateways by `enlace lease`, by interface
 	dark   map[string]bool       // providers whose side is switched off
+
+	longest time.Duration // that anything took to become right
+	right   kernel        // what there was in the quiet moment just before this step, if there was one
 }
 
 func (w *walk) policy() walkPolicy { return walkPolicies[w.at] }
@@ -197,6 +208,11 @@ func (w *walk) meddle() string {
 		return "flush the ruleset"
 	}
 	o := ours[w.random.IntN(len(ours))]
+	// A route in the place of one of ours; what stands where we have none is somebody else's for good.
+	if l := walkLinks[w.random.IntN(2)]; w.random.IntN(2) == 0 && w.right.Defaults[l.table] != "" {
+		_, _ = w.Router.Run("ip", "route", "replace", "default", "via", w.gateway(l, 99).Addr().String(), "dev", l.device, "table", l.table)
+		return "another default route in table " + l.table
+	}
 	_, _ = w.Router.Run(o.command[0], o.command[1:]...)
 	return "delete " + o.what
 }
@@ -204,10 +220,16 @@ func (w *walk) meddle() string {
 // awaitRight waits until the kernel has what it should have, and returns the difference if it does not come to that.
 func (w *walk) awaitRight() string {
 	d := ""
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+	began := time.Now()
+	for deadline := began.Add(patience); time.Now().Before(deadline); {
 		want, got := w.look()
 		if d = cmp.Diff(want, got); d == "" {
-			if out, status := w.enlace("plan", w.root+"/policy.hcl"); status != 0 && w.d.status() == nil {
+			w.right = got
+			took := time.Since(began)
+			w.longest = max(w.longest, took)
+			if out, status := w.enlace("plan", w.root+"/policy.hcl"); status == 2 {
+				continue // its last change is under way
+			} else if status != 0 {
 				return out
 			}
 			return ""

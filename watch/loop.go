@@ -41,6 +41,7 @@ type Loop struct {
 	tried   policy.Plan // the last that was refused
 	tables  rtnl.Tables
 	line    string // what systemd was told last
+	refusal string // the last error, which the log has
 	history *history
 	started time.Time
 	status  atomic.Pointer[Status]

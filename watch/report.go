@@ -49,10 +49,11 @@ func (l *Loop) report(pass *Pass, done Passed) {
 	}
 	l.sayProblems(now, problems)
 	if !done.Began.IsZero() {
+		defer func() { l.refusal = s.LastPass.Error }()
 		s.passed(done)
 		took := done.Took.Round(10 * time.Microsecond)
 		switch {
-		case done.Err != nil:
+		case done.Err != nil && done.Err.Error() != l.refusal:
 			l.Log.Warn("pass failed, and is tried again", "reasons", done.Reasons, "error", done.Err, "took", took)
 		case done.Changes > 0:
 			l.Log.Info("pass", "reasons", done.Reasons, "changes", done.Changes, "writes", done.Writes, "took", took)
