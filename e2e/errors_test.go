@@ -135,7 +135,7 @@ default { via = group.every }
 	}
 	for _, want := range []string{
 		`link vivo: there is no interface "eth9" [interface-missing] (policy.hcl:5)`,
-		"link embratel: no gateway is known: neither main's default route nor a DHCP lease names one for eth2",
+		"link embratel: no gateway is known: neither main's default route nor a lease that holds for its address names one for eth2",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("output lacks %q:\n%s", want, out)

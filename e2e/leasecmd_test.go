@@ -27,7 +27,7 @@ func TestLease(t *testing.T) {
 	r.expect("virtua", 50, server(1, 443, false))
 	lease("clear", "--interface", "eth1")
 	d.link("virtua", "incomplete", "")
-	lease("set", "--interface", "eth1", "--gateway", "189.1.0.1", "--address", "189.1.0.2/24", "--lifetime", "2s")
+	lease("set", "--interface", "eth1", "--gateway", "189.1.0.1", "--address", "189.1.0.2/24", "--lifetime", "2")
 	d.link("virtua", "up", "189.1.0.1")
 	d.link("virtua", "incomplete", "") // by itself
 	lease("set", "--interface", "eth2", "--gateway", "200.252.10.1", "--address", "200.252.10.77")
@@ -40,7 +40,10 @@ func TestLease(t *testing.T) {
 		{"set", "--interface", "eth1", "--gateway", "1.2.3.4", "--address", "x"},
 		{"set", "--interface", "eth1", "--gateway", "1.2.3.4", "--lifetime", "-3s"},
 		{"set", "--interface", "../etc", "--gateway", "1.2.3.4"},
+		{"set", "--interface", "eth1", "--gateway", "1.2.3.4", "--lifetime", "soon"},
 		{"set", "--gateway", "1.2.3.4"},
+		{"sett", "--interface", "eth1", "--gateway", "1.2.3.4"},
+		{"--interface", "eth1"},
 		{"clear"},
 	} {
 		if out, status := r.enlace(append([]string{"lease"}, args...)...); status != 1 || !strings.HasPrefix(out, "enlace: ") {

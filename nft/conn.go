@@ -59,6 +59,12 @@ func (c *Conn) heal() error {
 	return c.dial()
 }
 
+// answered tells whether an error is the kernel's answer to a message, and not that none came.
+func answered(err error) bool {
+	var op *netlink.OpError
+	return errors.As(err, &op) && op.Sequence != 0
+}
+
 // Close ends the connection. The table stays.
 func (c *Conn) Close() error { return c.nl.Close() }
 

@@ -47,6 +47,9 @@ func (c *Conn) Keep() (bool, error) {
 	return false, err
 }
 
+// Keeps tells whether Keep was called with success.
+func (c *Conn) Keeps() bool { return c.keep }
+
 // Port is the number by which the kernel knows the connection; notifications of what it changed carry it. It changes when an answer
 // was lost. It may be asked for at any time.
 func (c *Conn) Port() uint32 { return c.port.Load() }

@@ -195,8 +195,7 @@ func (c *Conn) dumpOnce(typ int, filter func(*netlink.AttributeEncoder), each fu
 		return err
 	}
 	replies, err := c.nl.Execute(message(typ, netlink.Dump, data))
-	var refused *netlink.OpError
-	c.broken = err != nil && !(errors.As(err, &refused) && refused.Sequence != 0)
+	c.broken = err != nil && !answered(err)
 	if err != nil {
 		return err
 	}

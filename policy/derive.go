@@ -53,6 +53,9 @@ func (d *deriver) lans() {
 		if !ok {
 			d.problem(LANMissing, "lan "+l.Name, l.Pos, "there is no interface %q; rules that name this lan without networks of its own take no flows", l.Interface)
 		}
+		if ok && (!i.Up || !i.Carrier) {
+			d.problem(LANDown, "lan "+l.Name, l.Pos, "interface %s is switched off, or has no carrier: nobody there reaches the internet", l.Interface)
+		}
 		d.networks[l.Name] = l.Networks
 		if len(l.Networks) == 0 {
 			d.networks[l.Name] = i.networks()

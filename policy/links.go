@@ -162,5 +162,5 @@ func (d *deriver) incomplete(l Link, i Interface) {
 		return
 	}
 	d.problem(NoGateway, "link "+l.Name, l.Pos,
-		"no gateway is known: neither main's default route nor a DHCP lease names one for %s; write gateway = \"...\" into the link, or run: enlace lease set --interface %s --gateway ...", i.Name, i.Name)
+		"no gateway is known: neither main's default route nor a lease that holds for its address names one for %s; write gateway = \"...\" into the link, or run: enlace lease set --interface %s --gateway ...", i.Name, i.Name)
 }

@@ -69,6 +69,17 @@ type Path struct {
 	Learned string     // where the gateway is known from
 }
 
+// String is the path for a log: the address, and by which gateway.
+func (p *Path) String() string {
+	switch {
+	case p == nil:
+		return "none"
+	case !p.Gateway.IsValid():
+		return p.Address.String()
+	}
+	return p.Address.String() + " via " + p.Gateway.String()
+}
+
 // PlannedGroup is a group with its live members.
 type PlannedGroup struct {
 	Name   string

@@ -100,6 +100,14 @@ const (
 	ByRoute
 )
 
+// String is the balance as a policy writes it.
+func (b Balance) String() string {
+	if b == ByRoute {
+		return "route"
+	}
+	return "connection"
+}
+
 // Group is a set of links with weights.
 type Group struct {
 	Name    string

@@ -17,6 +17,7 @@ const (
 	ListsUnkept      Code = "lists-unkept"
 	GatewayOutside   Code = "gateway-outside"
 	LANMissing       Code = "lan-missing"
+	LANDown          Code = "lan-down"
 	NoLinks          Code = "no-links"
 	MarkInUse        Code = "mark-in-use"
 )

@@ -49,6 +49,12 @@ func (c *Conn) heal() error {
 	return c.dial()
 }
 
+// answered tells whether an error is the kernel's answer to a message, and not that none came.
+func answered(err error) bool {
+	var op *netlink.OpError
+	return errors.As(err, &op) && op.Sequence != 0
+}
+
 // Close ends the connection.
 func (c *Conn) Close() error { return c.nl.Close() }
 
@@ -67,8 +73,7 @@ func (c *Conn) dump(typ netlink.HeaderType, filter []byte) ([]netlink.Message, e
 			return nil, err
 		}
 		msgs, err := c.nl.Execute(request)
-		var refused *netlink.OpError
-		c.broken = err != nil && !(errors.As(err, &refused) && refused.Sequence != 0)
+		c.broken = err != nil && !answered(err)
 		interrupted := slices.ContainsFunc(msgs, func(m netlink.Message) bool { return m.Header.Flags&netlink.DumpInterrupted != 0 })
 		if err != nil || !interrupted {
 			return msgs, err

@@ -11,9 +11,12 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Client speaks with the daemon that runs on this host.
@@ -30,9 +33,12 @@ func Dial(files Files) (*Client, error) {
 	conn, err := net.Dial("unix", files.Socket)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED):
+		if pid := runs(files); pid != "" {
+			return nil, fmt.Errorf("enlace watch runs, as process %s, and does not answer on %s: wait a moment if it was just started, otherwise restart it", pid, files.Socket)
+		}
 		return nil, ErrNotRunning
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("%s may be used by root and the members of group %s only", files.Socket, Group)
+		return nil, fmt.Errorf("this needs root; enlace status may also be asked by members of group %s (%w)", Group, err)
 	case err != nil:
 		return nil, err
 	}
@@ -43,6 +49,20 @@ func Dial(files Files) (*Client, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", files.Socket)
 		},
 	}}}, nil
+}
+
+// runs is the process number of the daemon, empty when there is none. It looks at the daemon's lock.
+func runs(files Files) string {
+	f, err := os.Open(files.Alone)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = f.Close() }()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
+		return ""
+	}
+	pid, _ := io.ReadAll(io.LimitReader(f, 20))
+	return strings.TrimSpace(string(pid))
 }
 
 // Status asks how things are.

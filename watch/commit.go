@@ -57,8 +57,10 @@ func (k *Kernel) build(pass *Pass) error {
 // prepare makes what has to be there before the table: settings, and what is added to routes and rules.
 func (k *Kernel) prepare(pass *Pass) error {
 	pass.noted = rtnl.Noted(k.files.Sysctls)
-	if err := rtnl.NoteSysctls(pass.routes.SetSysctls, k.files.Sysctls); err != nil {
-		return err
+	if !pass.repair { // what a repair finds is not what was there before enlace
+		if err := rtnl.NoteSysctls(pass.routes.SetSysctls, k.files.Sysctls); err != nil {
+			return err
+		}
 	}
 	before, _ := rtnl.Forwarding(pass.routes.SetSysctls)
 	if err := k.rt.SetSysctls(before); err != nil {

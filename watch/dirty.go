@@ -16,6 +16,7 @@ type dirty struct {
 	mu      sync.Mutex
 	reasons []string
 	more    int
+	last    fmt.Stringer
 }
 
 // mostReasons is how many reasons are kept of one pass.
@@ -26,6 +27,7 @@ func newDirty() *dirty { return &dirty{c: make(chan struct{}, 1)} }
 // set sets the bit. The reason is put into words only when it is kept.
 func (d *dirty) set(reason fmt.Stringer) {
 	d.mu.Lock()
+	d.last = reason
 	if len(d.reasons) < mostReasons {
 		d.reasons = append(d.reasons, reason.String())
 	} else {
@@ -46,8 +48,11 @@ func (d *dirty) take() reasons {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	r := reasons{d.reasons, d.more}
-	d.reasons, d.more = nil, 0
+	r := reasons{said: d.reasons, more: d.more}
+	if d.last != nil {
+		r.last = d.last.String()
+	}
+	d.reasons, d.more, d.last = nil, 0, nil
 	return r
 }
 
@@ -55,6 +60,7 @@ func (d *dirty) take() reasons {
 type reasons struct {
 	said []string
 	more int
+	last string // the one that came last: a link that comes up does so by it
 }
 
 // String is one line.

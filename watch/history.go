@@ -4,6 +4,7 @@ package watch
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -27,6 +28,7 @@ type standing struct {
 	state policy.State
 	since time.Time
 	why   string
+	paths string // addresses and gateways
 }
 
 // mentioned is for how long a repair is told as a problem.
@@ -39,15 +41,17 @@ func newHistory() *history {
 	}
 }
 
-// link notes a link's state, and tells whether it has changed.
+// link notes a link's state, and tells whether it, or its address or gateway, has changed.
 func (h *history) link(now time.Time, l policy.PlannedLink, why string) (standing, bool) {
+	paths := fmt.Sprint(l.Paths[policy.V4], l.Paths[policy.V6])
 	s, known := h.links[l.Name]
-	if known && s.state == l.State {
-		return s, false
+	changed := known && (s.state != l.State || s.paths != paths)
+	if !known || s.state != l.State {
+		s = standing{state: l.State, since: now, why: why}
 	}
-	s = standing{l.State, now, why}
+	s.paths = paths
 	h.links[l.Name] = s
-	return s, known
+	return s, changed
 }
 
 // complaint is a problem since when, and whether the log has it.
@@ -125,7 +129,10 @@ func (h *history) meddling(now time.Time) []policy.Problem {
 	if n := len(h.repairedWhat); n > 1 {
 		what += fmt.Sprintf(", and %d more", n-1)
 	}
+	hint := ""
+	if strings.Contains(what, " ip ") || strings.Contains(what, " ip -6 ") {
+		hint = "; with systemd-networkd see ManageForeignRoutes= and ManageForeignRoutingPolicyRules= in networkd.conf(5)"
+	}
 	return []policy.Problem{{Code: policy.ChangedOutside, Subject: "kernel", Text: fmt.Sprintf(
-		"what enlace set up was changed from outside and put back, %d times, last at %s: %s; with systemd-networkd see ManageForeignRoutes= and ManageForeignRoutingPolicyRules= in networkd.conf(5)",
-		h.repairs, h.lastRepair.Format(time.TimeOnly), what)}}
+		"what enlace set up was changed from outside and put back, %d times, last at %s: %s%s", h.repairs, h.lastRepair.Format(time.TimeOnly), what, hint)}}
 }

@@ -52,6 +52,7 @@ type Loop struct {
 // Passed is what became of a pass.
 type Passed struct {
 	Reasons string
+	Last    string // the last of the reasons
 	Began   time.Time
 	Took    time.Duration
 	Changes int // objects that were changed
@@ -110,6 +111,7 @@ func (l *Loop) Run(ctx context.Context, eventBuffer int) error {
 		case <-time.After(longestFarewell):
 		}
 	}()
+	l.Log.Info("following", "policy", l.source.Path, "links", len(l.policy.Links), "protected", l.kernel.Kept())
 	l.report(nil, Passed{})
 	l.dirty.set(because("start"))
 	return l.follow(ctx, files)
@@ -125,6 +127,7 @@ func (l *Loop) follow(ctx context.Context, files *fileWatch) error {
 		select {
 		case <-ctx.Done():
 			l.notify(daemon.SdNotifyStopping)
+			l.Log.Info("ending; forwarding goes on as it is")
 			return nil
 		case o := <-l.orders:
 			if end := l.obey(o, files); end {
@@ -154,11 +157,11 @@ func (l *Loop) follow(ctx context.Context, files *fileWatch) error {
 func (l *Loop) pass(why reasons) time.Duration {
 	began := time.Now()
 	if len(why.said) == 0 {
-		why.said = []string{"slow tick"}
+		why.said, why.last = []string{"slow tick"}, "slow tick"
 	}
 	writes := l.kernel.Writes()
 	pass, wait, err := l.bring()
-	done := Passed{Reasons: why.String(), Began: began, Took: time.Since(began), Writes: l.kernel.Writes() - writes, Err: err}
+	done := Passed{Reasons: why.String(), Last: why.last, Began: began, Took: time.Since(began), Writes: l.kernel.Writes() - writes, Err: err}
 	if pass != nil && err == nil && done.Writes > 0 {
 		done.Changes = pass.Len()
 	}
@@ -235,6 +238,7 @@ func (l *Loop) nextRepair() time.Duration {
 // repaired notes that something was changed from outside. Whose fault it is cannot be known for sure; what it was can.
 func (l *Loop) repaired(pass *Pass) {
 	l.counts.Repairs++
+	pass.repair = true
 	lines := pass.Lines()
 	l.history.repaired(time.Now(), lines)
 	if l.history.sayRepair.Allow() {

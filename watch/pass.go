@@ -60,6 +60,9 @@ func Open(files Files) (*Kernel, error) {
 // Keep makes the table ours alone from the next pass on, and tells whether the kernel can do that.
 func (k *Kernel) Keep() (bool, error) { return k.nft.Keep() }
 
+// Kept tells whether Keep was called with success.
+func (k *Kernel) Kept() bool { return k.nft.Keeps() }
+
 // Close ends the connections; what was set up stays.
 func (k *Kernel) Close() error {
 	return errors.Join(k.rt.Close(), k.nft.Close(), k.Release())
@@ -77,6 +80,7 @@ type Pass struct {
 	table    *nft.Change
 	before   rtnl.State
 	noted    bool // there was a note of earlier sysctls already
+	repair   bool // of what others have changed
 
 	namesFile string
 	names     []byte // nil: the file is right

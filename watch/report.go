@@ -37,7 +37,7 @@ func (l *Loop) report(pass *Pass, done Passed) {
 	switch {
 	case pass != nil:
 		s.describe(l.policy, pass.Plan, problems)
-		l.standings(s, pass.Plan, done.Reasons, now)
+		l.standings(s, pass.Plan, done.Last, now)
 	case old != nil:
 		s.Links, s.Groups = old.Links, old.Groups
 		s.list(problems)
@@ -55,7 +55,7 @@ func (l *Loop) report(pass *Pass, done Passed) {
 		switch {
 		case done.Err != nil && done.Err.Error() != l.refusal:
 			l.Log.Warn("pass failed, and is tried again", "reasons", done.Reasons, "error", done.Err, "took", took)
-		case done.Changes > 0:
+		case done.Changes > 0 && (pass == nil || !pass.repair): // repairs have a line of their own, not each of them
 			l.Log.Info("pass", "reasons", done.Reasons, "changes", done.Changes, "writes", done.Writes, "took", took)
 		}
 	}
@@ -68,7 +68,11 @@ func (l *Loop) report(pass *Pass, done Passed) {
 func (l *Loop) problems(pass *Pass, done Passed, now time.Time) []policy.Problem {
 	var out []policy.Problem
 	if l.source.refused != "" {
-		first, _, _ := strings.Cut(strings.TrimSpace(l.source.refused), "\n")
+		first, rest, _ := strings.Cut(strings.TrimSpace(l.source.refused), "\n")
+		if _, place, ok := strings.Cut(rest, "  on "); ok {
+			place, _, _ = strings.Cut(place, "\n")
+			first += " on " + strings.TrimSuffix(place, ":")
+		}
 		out = append(out, policy.Problem{Code: policy.PolicyRefused, Subject: "policy", Text: fmt.Sprintf(
 			"%s as it is since %s is not used, the one loaded at %s goes on: %s (enlace check shows all)",
 			l.source.Path, l.source.refusedAt.Format(time.DateTime), l.source.Read.Format(time.DateTime), first)})
@@ -77,7 +81,6 @@ func (l *Loop) problems(pass *Pass, done Passed, now time.Time) []policy.Problem
 		out = append(out, policy.Problem{Code: policy.NotWritten, Subject: "kernel", Text: fmt.Sprintf(
 			"the last pass failed, for the %d. time in a row, and is tried again: %v", l.trouble.times, done.Err)})
 	}
-	out = append(out, l.history.meddling(now)...)
 	if pass != nil {
 		out = append(out, pass.Problems...)
 	} else if old := l.status.Load(); old != nil {
@@ -88,7 +91,7 @@ func (l *Loop) problems(pass *Pass, done Passed, now time.Time) []policy.Problem
 			}
 		}
 	}
-	return out
+	return append(out, l.history.meddling(now)...)
 }
 
 // standings fills in since when links are as they are.
@@ -102,7 +105,7 @@ func (l *Loop) standings(s *Status, plan policy.Plan, reasons string, now time.T
 		standing, changed := l.history.link(now, p, why)
 		link.Since, link.Why = at(standing.since), standing.why
 		if changed {
-			l.Log.Info("link", "name", p.Name, "state", p.State, "why", why)
+			l.Log.Info("link", "name", p.Name, "state", p.State, "why", why, "ipv4", p.Paths[policy.V4], "ipv6", p.Paths[policy.V6])
 		}
 	}
 }
@@ -111,6 +114,9 @@ func (l *Loop) standings(s *Status, plan policy.Plan, reasons string, now time.T
 func (l *Loop) sayProblems(now time.Time, problems []policy.Problem) {
 	last, over := l.history.settle(now, problems)
 	for _, p := range last {
+		if p.Code == policy.PolicyRefused {
+			continue // was said at once, and whole
+		}
 		l.Log.Warn("problem", "code", p.Code, "subject", p.Subject, "text", p.Text)
 	}
 	for _, p := range over {

@@ -61,7 +61,7 @@ type PathStatus struct {
 // GroupStatus is one group.
 type GroupStatus struct {
 	Name    string         `json:"name"`
-	By      policy.Balance `json:"by"`
+	By      string         `json:"by"`
 	Members []MemberStatus `json:"members"`
 }
 
@@ -125,7 +125,7 @@ func (s *Status) describe(p policy.Policy, plan policy.Plan, problems []policy.P
 		})
 	}
 	for at, g := range plan.Groups {
-		group := GroupStatus{Name: g.Name, By: g.By, Members: []MemberStatus{}}
+		group := GroupStatus{Name: g.Name, By: g.By.String(), Members: []MemberStatus{}}
 		for _, m := range p.Groups[at].Members {
 			live := func(f policy.Family) bool {
 				for _, share := range g.Live[f] {
@@ -168,6 +168,21 @@ func whyOf(l policy.PlannedLink, problems []policy.Problem) string {
 		}
 	}
 	return ""
+}
+
+// Well tells whether all links are up and the policy, as it is written, is in force.
+func (s *Status) Well() bool {
+	for _, l := range s.Links {
+		if l.State != policy.Up {
+			return false
+		}
+	}
+	for _, p := range s.Problems {
+		if p.Code == policy.PolicyRefused || p.Code == policy.NotWritten || p.Code == policy.NotApplied {
+			return false
+		}
+	}
+	return true
 }
 
 // Line is the status in one line.

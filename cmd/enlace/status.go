@@ -21,7 +21,7 @@ func statusCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "status [POLICY]", Short: "show links, groups and problems", Args: cobra.MaximumNArgs(1),
 		Long: "Asks the daemon how things are. Without a daemon it compares the kernel with the policy itself, which needs root; POLICY is\n" +
-			"only for that. Exit status: 0 all links are up, 2 at least one is not, 1 wrong.",
+			"only for that. Exit status: 0 all links are up and the policy is in force, 2 not, 1 wrong.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := o.status(cmd, args)
 			if err != nil {
@@ -34,10 +34,8 @@ func statusCommand(o *options) *cobra.Command {
 			} else {
 				err = writeStatus(cmd.OutOrStdout(), s, time.Now())
 			}
-			for _, l := range s.Links {
-				if err == nil && l.State != "up" {
-					return status(exitChanges)
-				}
+			if err == nil && !s.Well() {
+				return status(exitChanges)
 			}
 			return err
 		},
@@ -93,7 +91,7 @@ func writeStatus(w io.Writer, s *watch.Status, now time.Time) error {
 			row = "\t\t"
 		}
 		if l.IPv4 == nil && l.IPv6 == nil {
-			fmt.Fprintf(t, "%s\t-\t-\t%s\n", row, l.Why)
+			fmt.Fprintf(t, "%s\t-\t-\t-\n", row)
 		}
 	}
 	if err := t.Flush(); err != nil {
