@@ -33,6 +33,7 @@ func TestPain18_LinkComesAndGoes(t *testing.T) {
 			r.settled()
 			must(t, c.back())
 			d.link("virtua", "up", "189.1.0.1")
+			d.awaitIdle() // IPv6 comes a moment later
 			if counts := r.shares(50, 12, false); counts["virtua"] != 8 {
 				t.Errorf("virtua back after %s: shares %v, want 8:4", c.what, counts)
 			}

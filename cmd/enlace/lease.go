@@ -69,10 +69,13 @@ func leaseSet(o *options, device *string) *cobra.Command {
 				}
 				r.Ends = time.Now().Add(d).Round(0)
 			}
+			if err := watch.FilesBelow(o.root).Leases.Set(r); err != nil {
+				return err
+			}
 			if _, err := net.InterfaceByName(*device); err != nil {
 				fmt.Fprintf(cmd.ErrOrStderr(), "note: there is no interface %s at the moment; the lease counts when there is\n", *device)
 			}
-			return watch.FilesBelow(o.root).Leases.Set(r)
+			return nil
 		},
 	}
 	cmd.Flags().StringVar(&gateway, "gateway", "", "the gateway; several with commas, the best first")
