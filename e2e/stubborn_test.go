@@ -4,6 +4,8 @@ package e2e
 
 import (
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/ti-mo/conntrack"
+
+	"enlace/e2e/lab"
 	"enlace/policy"
 	"enlace/watch"
 )
@@ -139,4 +145,66 @@ func TestLogReaderGone(t *testing.T) {
 	must(t, read.Close())
 	must(t, r.Renumber("virtua", netipPrefixes("189.77.0.0/24", "2001:db8:1897::/64")...))
 	d.link("virtua", "up", "189.77.0.1")
+}
+
+// TestPain01_RepairKeepsFlows: where nothing is translated and the kernel does not protect the table, somebody deletes it. When it is back,
+// every flow is on the link that it was on.
+func TestPain01_RepairKeepsFlows(t *testing.T) {
+	need(t, "nft")
+	r := newRouter(t)
+	r.public = true
+	own := strings.ReplaceAll(links, "  table ", "  masquerade = false\n  table ")
+	d := r.watchFile(r.write(own, balanced, `default { via = group.balanced }`), "--protect=false")
+	const flows = 12
+	conns := make([]net.Conn, flows)
+	must(t, r.LAN.Do(func() (err error) {
+		for n := range conns {
+			dialer := net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(netip.AddrPortFrom(lab.Host(50, false), 0))}
+			if conns[n], err = dialer.Dial("udp", server(n+1, 443, false).String()); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	send := func() map[string]uint32 {
+		for _, c := range conns {
+			_, err := c.Write([]byte("x"))
+			must(t, err)
+		}
+		return r.marks(lab.Host(50, false))
+	}
+	before := send()
+	if len(before) != flows {
+		t.Fatalf("%d flows are tracked, want %d: %v", len(before), flows, before)
+	}
+	r.must("nft", "delete", "table", "inet", "enlace")
+	d.await("the table's return", func(s *watch.Status) bool { return s.Counters.Repairs > 0 })
+	d.awaitIdle()
+	if d := cmp.Diff(before, send()); d != "" {
+		t.Errorf("flows are on other links than before (-want +got)\n%s", d)
+	}
+	for _, c := range conns {
+		_ = c.Close()
+	}
+}
+
+// marks are the marks of the flows that a host began, by their destinations.
+func (r *router) marks(host netip.Addr) map[string]uint32 {
+	r.t.Helper()
+	out := map[string]uint32{}
+	must(r.t, r.Router.Do(func() error {
+		c, err := conntrack.Dial(nil)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = c.Close() }()
+		list, err := c.Dump(nil)
+		for _, f := range list {
+			if f.TupleOrig.IP.SourceAddress == host {
+				out[f.TupleOrig.IP.DestinationAddress.String()] = f.Mark
+			}
+		}
+		return err
+	}))
+	return out
 }
