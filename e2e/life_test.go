@@ -57,8 +57,10 @@ func TestReload(t *testing.T) {
 	} {
 		before := r.listing()
 		breakIt()
-		s := d.await("the refusal of "+how, func(s *watch.Status) bool { return s.Policy.Refused != "" })
-		if s.Problems[0].Code != policy.PolicyRefused || !strings.Contains(d.log.String(), "the old one goes on") {
+		s := d.await("the refusal of "+how, func(s *watch.Status) bool {
+			return s.Policy.Refused != "" && strings.Contains(d.log.String(), "the old one goes on")
+		})
+		if s.Problems[0].Code != policy.PolicyRefused {
 			t.Errorf("%s: nobody is told: %+v", how, s.Problems)
 		}
 		if out, status := r.enlace("apply", file); status != 1 {

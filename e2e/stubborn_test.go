@@ -180,6 +180,7 @@ func TestPain01_RepairKeepsFlows(t *testing.T) {
 	r.must("nft", "delete", "table", "inet", "enlace")
 	d.await("the table's return", func(s *watch.Status) bool { return s.Counters.Repairs > 0 })
 	d.awaitIdle()
+	conns = append(conns[1:], conns[0]) // or the round would begin anew and come to the same result
 	if d := cmp.Diff(before, send()); d != "" {
 		t.Errorf("flows are on other links than before (-want +got)\n%s", d)
 	}

@@ -136,15 +136,7 @@ func (p *Pass) releases() []task {
 		out = append(out, task{fmt.Sprintf("flows with mark 0x%08x", mark), func() error { return rtnl.Release(mark, mask) }})
 	}
 	if p.table.New {
-		marks := []uint32{0}
-		for _, l := range p.Plan.Links {
-			if l.Masquerade {
-				marks = append(marks, l.Mark)
-			}
-		}
-		for _, mark := range marks {
-			out = append(out, task{fmt.Sprintf("untranslated flows with mark 0x%08x", mark), func() error { return rtnl.ReleaseUntranslated(mark, mask) }})
-		}
+		out = append(out, p.untranslated()...)
 	}
 	for _, r := range p.routes.DelRules {
 		a := r.From.Addr()
@@ -161,6 +153,25 @@ func (p *Pass) releases() []task {
 				}})
 			}
 		}
+	}
+	return out
+}
+
+// untranslated releases the flows that nobody translates although their link does; where all links do, in one call.
+func (p *Pass) untranslated() []task {
+	mask := p.Plan.Settings.MarkMask
+	marks, all := []uint32{0}, true
+	for _, l := range p.Plan.Links {
+		if all = all && l.Masquerade; l.Masquerade {
+			marks = append(marks, l.Mark)
+		}
+	}
+	if all {
+		return []task{{"untranslated flows", func() error { return rtnl.ReleaseUntranslated(0, 0) }}}
+	}
+	var out []task
+	for _, mark := range marks {
+		out = append(out, task{fmt.Sprintf("untranslated flows with mark 0x%08x", mark), func() error { return rtnl.ReleaseUntranslated(mark, mask) }})
 	}
 	return out
 }
