@@ -51,7 +51,7 @@ func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
 func (r *router) serveDHCP(isp, address, gateway string) *process {
 	r.t.Helper()
 	i := r.ISP(isp)
-	return r.run(i.Namespace, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root", "--group=root",
+	return r.run(i.Namespace, "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--port=0",
 		"--pid-file=", "--no-ping", "--log-facility=-", "--log-dhcp", "--dhcp-authoritative", "--interface=customer", "--bind-interfaces",
 		"--dhcp-leasefile="+filepath.Join(r.t.TempDir(), "leases"),
 		fmt.Sprintf("--dhcp-range=%s,%s,255.255.255.0,2m", address, address), "--dhcp-option=3,"+gateway)

@@ -62,7 +62,7 @@ func TestHooks(t *testing.T) {
 func TestPain06_PrefixChange(t *testing.T) {
 	need(t, "dnsmasq")
 	r := newRouter(t, lab.Virtua.ByDHCP(), lab.Embratel)
-	r.run(r.ISP("virtua").Namespace, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root", "--group=root", "--pid-file=",
+	r.run(r.ISP("virtua").Namespace, "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--port=0", "--pid-file=",
 		"--log-facility=-", "--interface=customer", "--enable-ra", "--dhcp-range=::,constructor:customer,ra-only,64,2m", "--dhcp-leasefile="+filepath.Join(r.root, "leases6"))
 	d := r.watch(strings.ReplaceAll(dynamic, "rule \"v\" {\n  from = \"10.1.0.50\"", "rule \"v\" {\n  from = [\"10.1.0.50\", \"fd00:a::32\"]"))
 	v6 := func(prefix string) {
