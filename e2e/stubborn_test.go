@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +82,9 @@ func TestRefused(t *testing.T) {
 		return strings.Contains(strings.Join(r.routes("table", "30"), "\n"), "default via 200.9.0.1")
 	})
 	r.expect("embratel", 50, server(2, 443, false))
+	if s := d.status(); !slices.ContainsFunc(s.Problems, func(p watch.ProblemStatus) bool { return p.Code == policy.NotWritten }) {
+		t.Errorf("the complaint is gone though its cause is not: %+v", s.Problems)
+	}
 	if routes := strings.Join(r.routes("table", "20"), "\n"); !strings.Contains(routes, "189.1.0.77") {
 		t.Errorf("the foreign route is gone: %s", routes)
 	}

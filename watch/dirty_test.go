@@ -50,7 +50,7 @@ func TestTrouble(t *testing.T) {
 		if n < 3 && tr.lasting() {
 			t.Errorf("after %d failures events are no reason to try", n)
 		}
-		wait := tr.failed(time.Now())
+		wait := tr.failed(time.Now(), errLater)
 		if wait < last || wait > slowestRetry {
 			t.Errorf("failure %d: wait %v after %v", n, wait, last)
 		}
@@ -60,7 +60,7 @@ func TestTrouble(t *testing.T) {
 		t.Errorf("in the end every %v, want %v", last, slowestRetry)
 	}
 	tr.over()
-	if tr.failed(time.Now()) != firstRetry {
+	if tr.failed(time.Now(), errLater) != firstRetry {
 		t.Error("a success does not make things good again")
 	}
 }

@@ -33,7 +33,7 @@ func (l *Loop) report(pass *Pass, done Passed) {
 		s.LastPass, s.LastDone = old.LastPass, old.LastDone
 	}
 	now := time.Now()
-	problems := l.problems(pass, done, now)
+	problems := l.problems(pass, now)
 	switch {
 	case pass != nil:
 		s.describe(l.policy, pass.Plan, problems)
@@ -65,7 +65,7 @@ func (l *Loop) report(pass *Pass, done Passed) {
 }
 
 // problems are all that is wrong: with the host, and with the loop's own work.
-func (l *Loop) problems(pass *Pass, done Passed, now time.Time) []policy.Problem {
+func (l *Loop) problems(pass *Pass, now time.Time) []policy.Problem {
 	var out []policy.Problem
 	if l.source.refused != "" {
 		first, rest, _ := strings.Cut(strings.TrimSpace(l.source.refused), "\n")
@@ -77,9 +77,9 @@ func (l *Loop) problems(pass *Pass, done Passed, now time.Time) []policy.Problem
 			"%s as it is since %s is not used, the one loaded at %s goes on: %s (enlace check shows all)",
 			l.source.Path, l.source.refusedAt.Format(time.DateTime), l.source.Read.Format(time.DateTime), first)})
 	}
-	if done.Err != nil && l.trouble.times > 1 { // once may be that the world went on between reading and writing
+	if l.trouble.times > 1 { // once may be that the world went on between reading and writing
 		out = append(out, policy.Problem{Code: policy.NotWritten, Subject: "kernel", Text: fmt.Sprintf(
-			"the last pass failed, for the %d. time in a row, and is tried again: %v", l.trouble.times, done.Err)})
+			"not all of the policy is in force; it was tried %d times, and is tried again: %v", l.trouble.times, l.trouble.err)})
 	}
 	if pass != nil {
 		out = append(out, pass.Problems...)

@@ -68,7 +68,7 @@ func (l *Loop) obey(o order, files *fileWatch) (end bool) {
 		l.report(nil, Passed{})
 	} else {
 		l.source.refused = ""
-		l.trouble.over()
+		l.tried = policy.Plan{} // whoever asks wants it to be tried now
 		l.waiting = append(l.waiting, o)
 		l.dirty.set(because(o.why))
 	}
