@@ -139,7 +139,7 @@ func (l *Loop) follow(ctx context.Context, files *fileWatch) error {
 		case <-wake.C:
 		}
 		if err := l.storm.Wait(ctx); err != nil {
-			return nil // it ended meanwhile
+			continue // the end has come meanwhile
 		}
 		next := l.pass(l.dirty.take())
 		wake.Reset(next)
@@ -155,7 +155,8 @@ func (l *Loop) follow(ctx context.Context, files *fileWatch) error {
 func (l *Loop) pass(why reasons) time.Duration {
 	began := time.Now()
 	if len(why.said) == 0 {
-		why.said, why.last = []string{"slow tick"}, "slow tick"
+		why.last = "time to look again"
+		why.said = []string{why.last}
 	}
 	writes := l.kernel.Writes()
 	pass, wait, err := l.bring()
