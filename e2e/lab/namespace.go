@@ -194,15 +194,6 @@ func (n *Namespace) AddRoute(dest netip.Prefix, gateway netip.Addr, name string)
 	return nil
 }
 
-// RemoveRoute removes such a route.
-func (n *Namespace) RemoveRoute(dest netip.Prefix, gateway netip.Addr, name string) error {
-	m, err := n.route(dest, gateway, name)
-	if err != nil {
-		return err
-	}
-	return n.rt.Route.Delete(m)
-}
-
 func (n *Namespace) route(dest netip.Prefix, gateway netip.Addr, name string) (*rtnetlink.RouteMessage, error) {
 	index, err := n.index(name)
 	if err != nil {
