@@ -18,7 +18,7 @@ import (
 // How a packet goes through it is told in the comments of the functions below, one for each base chain. Names of sets,
 // maps and chains are stable: other programs may read them, and `nft list table inet enlace` is meant to be read.
 func Compile(p policy.Plan) Table {
-	c := compiler{plan: p, mask: p.Settings.MarkMask, parts: map[string][]part{}}
+	c := compiler{plan: p, mask: p.Settings.MarkMask, parts: map[string][]part{}, groups: map[string]policy.Verdict{}, leaves: map[string]bool{}}
 	for _, f := range policy.Families {
 		c.relevant[f] = p.Active[f] || c.refuses(f)
 	}
@@ -29,6 +29,7 @@ func Compile(p policy.Plan) Table {
 	c.postrouting()
 	c.translation()
 	c.targets()
+	c.leaving()
 	c.lists()
 	return c.table
 }
@@ -39,8 +40,10 @@ type compiler struct {
 	mask     uint32
 	relevant [2]bool // families that rules are made for
 	table    Table
-	parts    map[string][]part // sets of the lists of addresses that are in the table already, by name
-	rejects  bool              // some rule needs the chain that rejects
+	parts    map[string][]part         // sets of the lists of addresses that are in the table already, by name
+	rejects  bool                      // some rule needs the chain that rejects
+	leaves   map[string]bool           // the chains for flows that leave their link that are needed
+	groups   map[string]policy.Verdict // the ways in which rules lead to groups, by the name of their chain
 }
 
 // refuses tells whether any rule rejects or drops flows of a family: then it matters even when no link carries it.
@@ -91,9 +94,13 @@ func (c *compiler) dispatchMaps() {
 		if l.Masquerade {
 			translated = append(translated, Element{From: name})
 		}
-		flows = append(flows, Element{From: host32(l.Mark), Verdict: goTo("on_" + l.Name)})
+		for t, m := range l.Marks {
+			if m != 0 {
+				flows = append(flows, Element{From: host32(m), Verdict: goTo(onPrefix[t] + l.Name)})
+				permitted = append(permitted, Element{From: append(ifnameBytes(l.Interface), host32(m)...)})
+			}
+		}
 		holds = append(holds, Element{From: name, Verdict: jumpTo("hold_" + l.Name)})
-		permitted = append(permitted, Element{From: append(ifnameBytes(l.Interface), host32(l.Mark)...)})
 	}
 	c.table.Sets = append(c.table.Sets,
 		Set{Name: "uplinks", Key: ifname, Elements: uplinks},
@@ -205,7 +212,7 @@ func (c *compiler) choose() {
 		rules = append(rules, rule(oneOf(fibDaddrName, links), goTo("rules")).because("to a link whose interface was made anew"))
 	}
 	c.chain("choose", nil, rules...)
-	c.chain("nowhere", nil, rule(ofType{destination, unix.RTN_UNICAST}, goTo("rules")))
+	c.chain("nowhere", nil, rule(ofType{side: destination, typ: unix.RTN_UNICAST}, goTo("rules")))
 }
 
 // onlyRelevant lets packets pass of a family that no link carries.
@@ -223,7 +230,7 @@ func (c *compiler) onlyRelevant() []Rule {
 func (c *compiler) arriving() {
 	rules := []Rule{
 		rule(isOngoing, accept),
-		rule(ofType{source, unix.RTN_LOCAL}, counter{}, drop).because("from outside with one of the router's own addresses"),
+		rule(ofType{side: source, typ: unix.RTN_LOCAL}, counter{}, drop).because("from outside with one of the router's own addresses"),
 	}
 	var inside []Element
 	for _, d := range c.plan.Inside {

@@ -25,7 +25,7 @@ func (c *compiler) postrouting() {
 	)...)
 	c.chain("guard", nil,
 		rule(dispatch{selector: marked(true, c.mask), elems: []Element{{From: host32(0), Verdict: goTo("unnumbered")}}}),
-		rule(isNoFlow, ofType{source, unix.RTN_LOCAL}, accept),
+		rule(isNoFlow, ofType{side: source, typ: unix.RTN_LOCAL}, accept),
 		// Address detection and multicast reports of IPv6 have no source yet (RFC 4862); such packets are never forwarded.
 		rule(isNoFlow, inPrefix{selector: address(source, 1), prefix: netip.PrefixFrom(netip.IPv6Unspecified(), 128)}, accept),
 		rule(isNoFlow, inSet{selector: oifname, set: "translated"}, counter{}, drop).because("of no flow: it cannot be translated"),
@@ -36,7 +36,7 @@ func (c *compiler) postrouting() {
 		rule(isNew, dispatch{selector: oifname, set: "holds"}),
 		rule(isNew, accept),
 		rule(isTranslated, accept),
-		rule(ofType{source, unix.RTN_LOCAL}, accept),
+		rule(ofType{side: source, typ: unix.RTN_LOCAL}, accept),
 		rule(inSet{selector: oifname, set: "translated"}, counter{}, drop).because("of a flow from before enlace, not translated"),
 	)
 }
@@ -66,65 +66,4 @@ func (c *compiler) permittedByNumber() []Rule {
 		all = append(all, Element{From: append(e.From, host32(l.Mark)...), Label: e.Label + " . " + mark.show(host32(l.Mark))})
 	}
 	return []Rule{rule(inSet{selector: leavingByNumber(c.mask), elems: distinct(all)}, accept).because("a flow leaves by its own link")}
-}
-
-// translation is done once for a flow. Sockets of the router that are bound to another address of the interface keep it.
-func (c *compiler) translation() {
-	var rules []Rule
-	if len(c.plan.Forwards) > 0 {
-		for _, f := range c.plan.Forwards {
-			rules = append(rules, rule(
-				equals{selector: iifname, value: ifnameBytes(f.Interface)},
-				ofFamily(policy.FamilyOf(f.To.Addr())),
-				equals{selector: portOf(destination, uint8(f.Protocol)), value: net16(f.Port)},
-				ofType{destination, unix.RTN_LOCAL},
-				counter{}, dnat{f.To},
-			).because("forward %s, %s", f.Name, f.Pos))
-		}
-	}
-	if len(c.plan.Redirects) > 0 {
-		rules = append(rules, rule(inSet{selector: iifname, set: "uplinks", not: true}, goTo("redirects")))
-	}
-	if len(rules) > 0 {
-		c.chain("dstnat", &Hook{"nat", "prerouting", dstnat}, rules...)
-	}
-	c.redirects()
-	c.chain("srcnat", &Hook{"nat", "postrouting", srcnat}, rule(inSet{selector: oifname, set: "translated"}, goTo("translate")))
-	rules = []Rule{rule(ofOutput{}, accept).because("the router's own, with the right address already"), rule(counter{}, masquerade{})}
-	if inside := c.insideNumbers(); len(inside) > 0 { // they have no address of a link, and asking is not free
-		rules = append([]Rule{rule(oneOf(iif, inside), counter{}, masquerade{})}, rules...)
-	}
-	c.chain("translate", nil, rules...)
-}
-
-// redirects send flows from inside to a proxy on the router; what is for the router already stays as it is.
-func (c *compiler) redirects() {
-	if len(c.plan.Redirects) == 0 {
-		return
-	}
-	before := rule(ofType{destination, unix.RTN_LOCAL}, accept)
-	c.chain("redirects", nil, append([]Rule{before}, c.redirected(func(r policy.PlannedRedirect) []Statement {
-		return []Statement{counter{}, redirect{r.ToPort}}
-	})...)...)
-}
-
-// redirected are rules that match the flows of each redirect, with what is to be done.
-func (c *compiler) redirected(what func(policy.PlannedRedirect) []Statement) []Rule {
-	var out []Rule
-	for _, r := range c.plan.Redirects {
-		name := "redirect." + r.Name
-		var rules []Rule
-		for _, f := range policy.Families {
-			switch {
-			case r.Open() && f == policy.V4:
-				rules = append(rules, c.matching(name, r.Match, r.Sides, -1, what(r)...)...)
-			case !r.Open() && r.In(f):
-				rules = append(rules, c.matching(name, r.Match, r.Sides, int(f), what(r)...)...)
-			}
-		}
-		for _, one := range rules {
-			out = append(out, one.because("redirect %s, %s", r.Name, r.Pos))
-		}
-	}
-	return out
 }

@@ -2,14 +2,24 @@
 
 package nft
 
-import "enlace/policy"
+import (
+	"golang.org/x/sys/unix"
+
+	"enlace/policy"
+)
 
 // output decides for the router's own packets. The kernel has chosen a source address before any hook, from the default
 // block's table: what no rule takes keeps that choice. A socket that carries a mark of ours, or that was routed by the address
 // it is bound to, is left alone: health probes must not be moved to a link that works.
 func (c *compiler) output() {
 	own := c.policyRules(true)
-	rules := []Rule{rule(dispatch{selector: marked(true, c.mask), set: flowsMap}).because("a known flow stays on its link")}
+	rules := []Rule{
+		rule(equals{selector: marked(false, c.mask), value: host32(0), not: true}, accept).because("the socket has a mark of ours"),
+		// What the router says about a flow of others goes where that came from.
+		rule(isRelated, accept).because("an error about a flow"),
+		rule(isReset, ofType{side: source, typ: unix.RTN_LOCAL, not: true}, accept).because("the end of a flow of others"),
+		rule(dispatch{selector: marked(true, c.mask), set: flowsMap}).because("a known flow stays on its link"),
+	}
 	if len(own) > 0 {
 		rules = append(rules, rule(isNew, inSet{selector: oifname, set: "uplinks"}, goTo("own_rules")))
 	}
@@ -18,7 +28,6 @@ func (c *compiler) output() {
 		return
 	}
 	before := c.onlyRelevant()
-	before = append(before, rule(equals{selector: marked(false, c.mask), value: host32(0), not: true}, accept).because("the socket has a mark of ours"))
 	for _, f := range policy.Families {
 		if c.relevant[f] {
 			before = append(before, rule(inSet{selector: address(destination, int(f)), set: nearby(f)}, accept))

@@ -62,9 +62,9 @@ func (c *compiler) verdict(v policy.Verdict) []Statement {
 	out := []Statement{counter{}}
 	switch v.Kind {
 	case policy.ToLink:
-		return append(out, goTo("to_"+c.plan.Links[v.Index].Name))
+		return append(out, goTo(c.to(v.Index, v.Tenure(false))))
 	case policy.ToGroup:
-		return append(out, goTo("group_"+c.plan.Groups[v.Index].Name))
+		return append(out, goTo(c.groupName(v)))
 	case policy.ToReject:
 		c.rejects = true
 		return append(out, goTo("refuse"))
@@ -92,70 +92,4 @@ func (c *compiler) defaultRules() []Rule {
 		out = append(out, rule(append([]Statement{ofFamily(f)}, c.verdict(d[f])...)...).because("%s", comment))
 	}
 	return out
-}
-
-// targets are the chains that rules lead to. A link has three, which set its number in our bits of marks, with constants: to_
-// for new flows in both marks, on_ for packets of known flows in the packet's, hold_ for flows that are on the link
-// already in the flow's.
-func (c *compiler) targets() {
-	for _, g := range c.plan.Groups {
-		c.groupChain(g)
-	}
-	for _, l := range c.plan.Links {
-		c.chain("to_"+l.Name, nil, rule(setMark{l.Mark, c.mask, true}, setMark{l.Mark, c.mask, false}, counter{}, accept).because("new flows of %s", l.Name))
-		c.chain("on_"+l.Name, nil, rule(setMark{l.Mark, c.mask, false}, accept))
-		c.chain("hold_"+l.Name, nil, rule(setMark{l.Mark, c.mask, true}, counter{}).because("link %s, %s", l.Name, l.Pos))
-	}
-	if c.rejects {
-		c.chain("refuse", nil,
-			rule(equals{selector: l4proto, value: []byte{uint8(policy.TCP)}}, counter{}, reject{tcp: true}),
-			rule(counter{}, reject{}))
-	}
-}
-
-// groupChain chooses a link for a new flow: the next slot of the round, in one rule for all flows of the group, so that the
-// shares are exact. The last rule is reached only in the instant in which the round is being replaced.
-func (c *compiler) groupChain(g policy.PlannedGroup) {
-	name := "group_" + g.Name
-	if g.By == policy.ByRoute {
-		c.chain(name, nil, rule(setMark{g.Mark, c.mask, false}, accept))
-		return
-	}
-	var rules []Rule
-	v4, v6 := policy.Slots(g.Live[policy.V4]), policy.Slots(g.Live[policy.V6])
-	switch {
-	case len(v6) == 0 || !c.relevant[policy.V6] || equalInts(v4, v6):
-		rules = c.round(v4)
-	case len(v4) == 0 || !c.relevant[policy.V4]:
-		rules = c.round(v6)
-	default:
-		for f, slots := range [2][]int{v4, v6} {
-			for _, r := range c.round(slots) {
-				r.Statements = append([]Statement{ofFamily(f)}, r.Statements...)
-				rules = append(rules, r)
-			}
-		}
-	}
-	c.chain(name, nil, rules...)
-}
-
-func equalInts(a, b []int) bool { return fmt.Sprint(a) == fmt.Sprint(b) }
-
-// round is a round robin over slots.
-func (c *compiler) round(slots []int) []Rule {
-	if len(slots) == 0 {
-		return nil
-	}
-	to := func(link int) Verdict { return goTo("to_" + c.plan.Links[link].Name) }
-	if len(slots) == 1 {
-		return []Rule{rule(to(slots[0]))}
-	}
-	elems := make([]Element, len(slots))
-	for i, link := range slots {
-		elems[i] = Element{From: host32(uint32(i)), Verdict: to(link)}
-	}
-	return []Rule{
-		rule(dispatch{selector: slot(len(slots)), elems: elems}),
-		rule(to(slots[0])).because("only while the round above is being replaced"),
-	}
 }

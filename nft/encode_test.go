@@ -24,7 +24,7 @@ func manyLinks(n int) policy.Plan {
 			{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64, byte(i), 2}), 24)},
 		}})
 		p.Rules = append(p.Rules, policy.Rule{Name: "r" + name, Via: to, Match: policy.Match{Protocols: []policy.Protocol{policy.TCP}, Ports: []policy.PortRange{{First: 25, Last: 25}}}})
-		p.Forwards = append(p.Forwards, policy.Forward{Name: "f" + name, Link: name, Protocol: policy.TCP, Port: 80, To: netip.MustParseAddrPort("10.1.0.20:80")})
+		p.Forwards = append(p.Forwards, policy.Forward{Name: "f" + name, Links: []string{name}, Protocols: []policy.Protocol{policy.TCP}, Ports: policy.PortRange{First: 80, Last: 80}, To: netip.MustParseAddrPort("10.1.0.20:80")})
 	}
 	p.Groups = append(p.Groups, g)
 	plan, _ := policy.Derive(p, f)

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"go4.org/netipx"
 
@@ -88,7 +89,9 @@ func (c *compiler) fold(rules []policy.PlannedRule, side policy.Side) []Rule {
 		for v := range targets {
 			verdicts = append(verdicts, v)
 		}
-		slices.SortFunc(verdicts, func(a, b policy.Verdict) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), a.Index-b.Index) })
+		slices.SortFunc(verdicts, func(a, b policy.Verdict) int {
+			return cmp.Or(cmp.Compare(a.Kind, b.Kind), a.Index-b.Index, cmp.Compare(c.nameOf(a), c.nameOf(b)))
+		})
 		for _, v := range verdicts {
 			out = append(out, c.foldedRules(rules, side, f, v, targets[v])...)
 		}
@@ -148,9 +151,9 @@ func segmentElements(rules []policy.PlannedRule, segments []policy.Segment, sing
 func (c *compiler) nameOf(v policy.Verdict) string {
 	switch v.Kind {
 	case policy.ToLink:
-		return "link." + c.plan.Links[v.Index].Name
+		return "link." + c.plan.Links[v.Index].Name + tenureSuffix[v.Tenure(false)]
 	case policy.ToGroup:
-		return "group." + c.plan.Groups[v.Index].Name
+		return "group." + strings.TrimPrefix(c.groupName(v), "group_")
 	case policy.ToReject:
 		return "reject"
 	case policy.ToDrop:

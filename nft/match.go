@@ -194,6 +194,7 @@ type inState struct {
 var (
 	isNew      = inState{8, "new"}
 	isOngoing  = inState{2 | 4, "established,related"}
+	isRelated  = inState{4, "related"}
 	isNoFlow   = inState{1 | 64, "invalid,untracked"}
 	familyName = [2]string{"ipv4", "ipv6"}
 )
@@ -208,6 +209,31 @@ func (m inState) encode(e *encoder) {
 	)
 }
 
+// original matches packets in the direction of the flow's first.
+type original struct{}
+
+// isOriginal is that match (IP_CT_DIR_ORIGINAL).
+var isOriginal original
+
+func (original) text() string { return "ct direction original" }
+
+func (original) encode(e *encoder) {
+	e.add(&expr.Ct{Key: expr.CtKeyDIRECTION, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{0}})
+}
+
+// tcpReset matches TCP segments that reset the connection (RFC 9293, control bits).
+type tcpReset struct{}
+
+// isReset is that match.
+var isReset tcpReset
+
+func (tcpReset) text() string { return "tcp flags rst" }
+
+func (tcpReset) encode(e *encoder) {
+	e.load(selector{l4: unix.IPPROTO_TCP, load: []expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1}}})
+	e.add(&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{4}, Xor: []byte{0}}, &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: []byte{0}})
+}
+
 // translated matches flows whose source somebody translates.
 type translated struct{}
 
@@ -220,6 +246,22 @@ func (translated) encode(e *encoder) {
 	e.add(
 		&expr.Ct{Key: expr.CtKeySTATUS, Register: 1},
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: host32(1 << 4), Xor: host32(0)},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: host32(0)},
+	)
+}
+
+// forwarded matches flows whose destination somebody translates (IPS_DST_NAT).
+type forwarded struct{}
+
+// isForwarded is that match.
+var isForwarded forwarded
+
+func (forwarded) text() string { return "ct status dnat" }
+
+func (forwarded) encode(e *encoder) {
+	e.add(
+		&expr.Ct{Key: expr.CtKeySTATUS, Register: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: host32(1 << 5), Xor: host32(0)},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: host32(0)},
 	)
 }
@@ -246,15 +288,20 @@ func (m ofFamily) encode(e *encoder) { e.needFamily(1 + int(m)) }
 type ofType struct {
 	side int
 	typ  uint32 // RTN_LOCAL or RTN_UNICAST
+	not  bool
 }
 
 func (m ofType) text() string {
-	return "fib " + [2]string{"saddr", "daddr"}[m.side] + " type " + map[uint32]string{unix.RTN_LOCAL: "local", unix.RTN_UNICAST: "unicast"}[m.typ]
+	is := " type "
+	if m.not {
+		is = " type != "
+	}
+	return "fib " + [2]string{"saddr", "daddr"}[m.side] + is + map[uint32]string{unix.RTN_LOCAL: "local", unix.RTN_UNICAST: "unicast"}[m.typ]
 }
 
 func (m ofType) encode(e *encoder) {
 	e.add(
 		&expr.Fib{Register: 1, FlagSADDR: m.side == source, FlagDADDR: m.side == destination, ResultADDRTYPE: true},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: host32(m.typ)},
+		&expr.Cmp{Op: op(m.not), Register: 1, Data: host32(m.typ)},
 	)
 }

@@ -9,6 +9,8 @@ import (
 	"math/bits"
 	"strings"
 
+	"enlace/policy"
+
 	"github.com/google/nftables/userdata"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -84,9 +86,11 @@ func (o *Observed) Numbers(mask uint32) map[string]uint8 {
 	numbers := map[string]uint8{}
 	if flows := o.sets[flowsMap]; flows != nil {
 		for _, w := range flows.elements {
-			name, ok := strings.CutPrefix(w.verdict.Chain, "on_")
-			if m := binary.NativeEndian.Uint32(w.key); ok && m&^mask == 0 {
-				numbers[name] = uint8(m >> bits.TrailingZeros32(mask))
+			m := binary.NativeEndian.Uint32(w.key)
+			for t, prefix := range onPrefix {
+				if name, ok := strings.CutPrefix(w.verdict.Chain, prefix); ok && m&^mask == 0 {
+					numbers[policy.NumberKey(name, policy.Tenure(t))] = uint8(m >> bits.TrailingZeros32(mask))
+				}
 			}
 		}
 	}

@@ -131,6 +131,29 @@ func dscpOf(family int) selector {
 	}}
 }
 
+// seed makes hashes the same on every router, and after every change.
+const seed = 0x656e6c61
+
+// hashOfSource divides flows over buckets by who sends them, and hashOfPair also by whom they go to.
+func hashOfSource(family, buckets int) selector {
+	s := address(source, family)
+	s.name = fmt.Sprintf("jhash %s mod %d seed 0x%x", s.name, buckets, seed)
+	s.load = append(s.load, &expr.Hash{SourceRegister: 1, DestRegister: 1, Length: s.key.typ.Bytes, Modulus: uint32(buckets), Seed: seed, Type: expr.HashTypeJenkins})
+	s.key = integer
+	return s
+}
+
+func hashOfPair(family, buckets int) selector {
+	from, to := address(source, family), address(destination, family)
+	size := from.key.typ.Bytes
+	load := []expr.Any{
+		&expr.Payload{DestRegister: reg32, Base: expr.PayloadBaseNetworkHeader, Offset: [2]uint32{12, 8}[family], Len: size},
+		&expr.Payload{DestRegister: reg32 + size/4, Base: expr.PayloadBaseNetworkHeader, Offset: [2]uint32{16, 24}[family], Len: size},
+		&expr.Hash{SourceRegister: reg32, DestRegister: 1, Length: 2 * size, Modulus: uint32(buckets), Seed: seed, Type: expr.HashTypeJenkins},
+	}
+	return selector{name: fmt.Sprintf("jhash %s . %s mod %d seed 0x%x", from.name, to.name, buckets, seed), key: integer, family: 1 + family, load: load}
+}
+
 // slot counts packets round and round: 0, 1, ... n-1, 0, ...
 func slot(n int) selector {
 	return selector{name: fmt.Sprintf("numgen inc mod %d", n), key: integer, load: []expr.Any{

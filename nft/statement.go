@@ -84,20 +84,46 @@ type masquerade struct{}
 func (masquerade) text() string      { return "masquerade" }
 func (masquerade) encode(e *encoder) { e.add(&expr.Masq{}) }
 
-// dnat sends a flow to another host.
+// snat gives a flow a fixed address.
+type snat struct{ to netip.Addr }
+
+func (s snat) text() string {
+	if s.to.Is4() {
+		return "snat ip to " + s.to.String()
+	}
+	return "snat ip6 to " + s.to.String()
+}
+
+func (s snat) encode(e *encoder) {
+	e.add(&expr.Immediate{Register: 1, Data: s.to.AsSlice()}, &expr.NAT{Type: expr.NATTypeSourceNAT, Family: nfFamily(s.to), RegAddrMin: 1})
+}
+
+func nfFamily(a netip.Addr) uint32 {
+	if a.Is6() {
+		return unix.NFPROTO_IPV6
+	}
+	return unix.NFPROTO_IPV4
+}
+
+// dnat sends a flow to another host, with port 0 to the port that it was addressed to.
 type dnat struct{ to netip.AddrPort }
 
 func (d dnat) text() string {
-	if d.to.Addr().Is4() {
-		return "dnat ip to " + d.to.String()
+	to := d.to.String()
+	if d.to.Port() == 0 {
+		to = d.to.Addr().String()
 	}
-	return "dnat ip6 to " + d.to.String()
+	if d.to.Addr().Is4() {
+		return "dnat ip to " + to
+	}
+	return "dnat ip6 to " + to
 }
 
 func (d dnat) encode(e *encoder) {
-	family := uint32(unix.NFPROTO_IPV4)
-	if d.to.Addr().Is6() {
-		family = unix.NFPROTO_IPV6
+	family := nfFamily(d.to.Addr())
+	if d.to.Port() == 0 {
+		e.add(&expr.Immediate{Register: 1, Data: d.to.Addr().AsSlice()}, &expr.NAT{Type: expr.NATTypeDestNAT, Family: family, RegAddrMin: 1})
+		return
 	}
 	e.add(
 		&expr.Immediate{Register: 1, Data: d.to.Addr().AsSlice()},

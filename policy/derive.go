@@ -19,9 +19,10 @@ func Derive(p Policy, f Facts) (Plan, []Problem) {
 	d.lans()
 	d.links()
 	d.groups()
-	d.plan.Default = d.resolve(p.Default, Target{Kind: ToMain})
+	d.plan.Default = d.defaults()
 	d.plan.DefaultPos = p.DefaultPos
 	d.rules()
+	d.inUse()
 	d.forwards()
 	d.neighbours()
 	return d.plan, d.problems
@@ -63,31 +64,10 @@ func (d *deriver) lans() {
 	}
 }
 
-// groups finds the live members of every group.
-func (d *deriver) groups() {
-	numbers := d.policy.Number(d.facts.Numbers).Groups
-	_, tables := d.policy.TablesOf()
-	for at, g := range d.policy.Groups {
-		d.groupAt[g.Name] = at
-		planned := PlannedGroup{
-			Name: g.Name, Number: numbers[at], Mark: MarkOf(numbers[at], d.policy.Settings.MarkMask), Table: tables[at], By: g.By, Pos: g.Pos,
-		}
-		for _, family := range Families {
-			for _, m := range g.Members {
-				link := d.linkAt[m.Link]
-				if d.plan.Links[link].Paths[family] != nil {
-					planned.Live[family] = append(planned.Live[family], Share{Link: link, Weight: m.Weight})
-				}
-			}
-		}
-		d.plan.Groups = append(d.plan.Groups, planned)
-	}
-}
-
 // rules resolves addresses and targets.
 func (d *deriver) rules() {
 	for _, r := range d.policy.Rules {
-		planned := PlannedRule{Name: r.Name, Match: r.Match, Via: d.resolve(r.Via, r.Otherwise), Pos: r.Pos}
+		planned := PlannedRule{Name: r.Name, Match: r.Match, Via: d.resolve(r.Flows, r.Via, r.Otherwise), Pos: r.Pos}
 		planned.Sides = d.sides(&planned.Match)
 		d.plan.Rules = append(d.plan.Rules, planned)
 	}
@@ -153,44 +133,15 @@ func (d *deriver) addresses(ops []Operand) Addresses {
 	return a
 }
 
-// resolve says where a target leads in each family at the moment: to itself while it has a live link, otherwise to what the
-// rule wants instead, and to the main table when even that is dead.
-func (d *deriver) resolve(via, otherwise Target) [2]Verdict {
-	var out [2]Verdict
-	for _, family := range Families {
-		out[family] = Verdict{Kind: ToMain}
-		for _, t := range []Target{via, otherwise} {
-			if v, ok := d.live(t, family); ok {
-				out[family] = v
-				break
-			}
-		}
-	}
-	return out
-}
-
-// live resolves one target in one family, and says whether it leads anywhere.
-func (d *deriver) live(t Target, f Family) (Verdict, bool) {
-	switch t.Kind {
-	case ToLink:
-		at := d.linkAt[t.Name]
-		return Verdict{ToLink, at}, d.plan.Links[at].Paths[f] != nil
-	case ToGroup:
-		at := d.groupAt[t.Name]
-		return Verdict{ToGroup, at}, len(d.plan.Groups[at].Live[f]) > 0
-	case ToDefault:
-		return d.plan.Default[f], true
-	case ToReject, ToDrop, ToMain:
-		return Verdict{Kind: t.Kind}, true
-	}
-	return Verdict{}, false
-}
-
-// forwards keeps the forwards whose link has an interface; the others would have nothing to match.
+// forwards resolves who may use them, and the links.
 func (d *deriver) forwards() {
 	for _, f := range d.policy.Forwards {
-		link := d.plan.Links[d.linkAt[f.Link]]
-		d.plan.Forwards = append(d.plan.Forwards, PlannedForward{Forward: f, Interface: link.Interface})
+		planned := PlannedForward{Forward: f, From: d.addresses(f.From)}
+		planned.Forward.From = nil
+		for _, l := range f.Links {
+			planned.Via = append(planned.Via, d.linkAt[l])
+		}
+		d.plan.Forwards = append(d.plan.Forwards, planned)
 	}
 }
 

@@ -32,7 +32,7 @@ func office() (Policy, Facts) {
 			{Name: "virtua", Interface: "eth1", Table: 20},
 			{Name: "embratel", Interface: "eth2", Table: 30, Gateway: [2]netip.Addr{addr("200.252.10.1")}},
 		},
-		Groups:  []Group{{Name: "both", Table: 40, Members: []Member{{"virtua", 2}, {"embratel", 1}}}},
+		Groups:  []Group{{Name: "both", Table: 40, Members: []Member{{"virtua", 2, 1}, {"embratel", 1, 1}}}},
 		Default: Target{Kind: ToGroup, Name: "both"},
 	}
 	f := Facts{
@@ -74,7 +74,7 @@ func TestDeriveOffice(t *testing.T) {
 	if d := cmp.Diff([2][]Share{{{0, 2}, {1, 1}}, nil}, plan.Groups[0].Live); d != "" {
 		t.Errorf("live members (-want +got)\n%s", d)
 	}
-	if d := cmp.Diff([2]Verdict{{ToGroup, 0}, {Kind: ToMain}}, plan.Default); d != "" {
+	if d := cmp.Diff([2]Verdict{{Kind: ToGroup, Flows: Failover}, {Kind: ToMain}}, plan.Default); d != "" {
 		t.Errorf("default (-want +got)\n%s", d)
 	}
 }
@@ -188,13 +188,13 @@ func TestVerdicts(t *testing.T) {
 		dead                []int // places in Facts.Interfaces
 		want                Verdict
 	}{
-		{"alive", virtua, Target{Kind: ToDefault}, embratel, nil, Verdict{ToLink, 0}},
-		{"dead, default", virtua, Target{Kind: ToDefault}, embratel, []int{1}, Verdict{ToLink, 1}},
+		{"alive", virtua, Target{Kind: ToDefault}, embratel, nil, Verdict{Kind: ToLink, Flows: Failover}},
+		{"dead, default", virtua, Target{Kind: ToDefault}, embratel, []int{1}, Verdict{Kind: ToLink, Index: 1, Flows: Failover}},
 		{"dead, reject", virtua, Target{Kind: ToReject}, embratel, []int{1}, reject},
-		{"dead, other link", virtua, embratel, Target{}, []int{1}, Verdict{ToLink, 1}},
+		{"dead, other link", virtua, embratel, Target{}, []int{1}, Verdict{Kind: ToLink, Index: 1, Flows: Failover}},
 		{"all dead", virtua, Target{Kind: ToDefault}, embratel, []int{1, 2}, main},
 		{"no default", virtua, Target{Kind: ToDefault}, Target{}, []int{1}, main},
-		{"group, one dead", Target{ToGroup, "both"}, reject0, embratel, []int{1}, Verdict{ToGroup, 0}},
+		{"group, one dead", Target{ToGroup, "both"}, reject0, embratel, []int{1}, Verdict{Kind: ToGroup, Flows: Failover}},
 		{"group, all dead", Target{ToGroup, "both"}, reject0, embratel, []int{1, 2}, reject},
 		{"main", Target{Kind: ToMain}, Target{}, embratel, nil, main},
 	} {

@@ -18,6 +18,16 @@ type Facts struct {
 	Numbers map[string]uint8
 	// Leases are what DHCP clients have, and what hooks told; those that have ended are not among them.
 	Leases []Lease
+	// Standings are the verdicts of probing, by link and Family. A link that is not there is not probed.
+	Standings map[string][2]Standing
+	// Drained are the links that a person has taken out of use.
+	Drained map[string]Drain
+}
+
+// Drain is a person's wish that a link gets no new flows.
+type Drain struct {
+	Why string // since when
+	Now bool   // and loses those that it has
 }
 
 // Lease is what a DHCP client got for an interface.

@@ -6,24 +6,33 @@ import "net/netip"
 
 // links finds out what every link can carry at the moment.
 func (d *deriver) links() {
-	numbers := d.policy.Number(d.facts.Numbers).Links
+	all := d.policy.Number(d.facts.Numbers)
+	numbers := all.Links
 	tables, _ := d.policy.TablesOf()
 	anyUp := false
 	for at, l := range d.policy.Links {
 		d.linkAt[l.Name] = at
 		planned := PlannedLink{
 			Name: l.Name, Interface: l.Interface, Number: numbers[at], Mark: MarkOf(numbers[at], d.policy.Settings.MarkMask),
-			Table: tables[at], Masquerade: l.Masquerade, Pos: l.Pos,
+			Table: tables[at], Masquerade: l.Masquerade, SNAT: l.SNAT, Pos: l.Pos,
+		}
+		planned.Marks[Ordinary] = planned.Mark
+		if all.Steady != nil {
+			planned.Marks[Steady] = MarkOf(all.Steady[at], d.policy.Settings.MarkMask)
+		}
+		if all.Guests != nil {
+			planned.Marks[Guest] = MarkOf(all.Guests[at], d.policy.Settings.MarkMask)
 		}
 		d.observe(l, &planned)
+		d.judge(l, &planned)
 		for _, family := range Families {
 			d.plan.Active[family] = d.plan.Active[family] || planned.Paths[family] != nil
 		}
-		anyUp = anyUp || planned.State == Up
+		anyUp = anyUp || planned.State.fitness() >= useful
 		d.plan.Links = append(d.plan.Links, planned)
 	}
 	if !anyUp {
-		d.problem(NoLinks, "policy", Pos{}, "no link is up: nothing of the policy can be carried")
+		d.problem(NoLinks, "policy", Pos{}, "no link works")
 	}
 }
 
@@ -62,8 +71,7 @@ func (d *deriver) observe(l Link, planned *PlannedLink) {
 			d.halfUp(l, i, family)
 		}
 	}
-	planned.State = Up
-	if planned.Paths[V4] == nil && planned.Paths[V6] == nil {
+	if planned.State = Up; planned.Paths[V4] == nil && planned.Paths[V6] == nil {
 		planned.State = Incomplete
 		d.incomplete(l, i)
 	}

@@ -2,11 +2,21 @@
 
 package policy
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // Numbers are the numbers of links and groups, by their place in the policy. A group that needs none has 0.
 type Numbers struct {
 	Links, Groups []uint8
+	// Steady and Guests are those of a link's flows with these tenures, nil when the policy has no such flows.
+	Steady, Guests []uint8
+}
+
+// NumberKey is how Facts.Numbers calls a link's number for flows of a tenure. A blank cannot be in a name.
+func NumberKey(link string, t Tenure) string {
+	return [Tenures]string{"", "steady ", "guest "}[t] + link
 }
 
 // LastNumber is the highest number of a link or group that fits into the mask; 255 is never given, so that a mark with all
@@ -47,6 +57,7 @@ func (p Policy) Number(present map[string]uint8) Numbers {
 		}
 		for next++; taken[next]; next++ {
 		}
+		taken[next] = true
 		return next
 	}
 	for i, number := range n.Links {
@@ -59,7 +70,33 @@ func (p Policy) Number(present map[string]uint8) Numbers {
 		}
 		n.Groups = append(n.Groups, assign(g.Mark))
 	}
+	if p.Has(Keep) {
+		n.Steady = p.more(Steady, present, taken, assign)
+	}
+	if p.Has(Failback) {
+		n.Guests = p.more(Guest, present, taken, assign)
+	}
 	return n
+}
+
+// more are another number for each link.
+func (p Policy) more(t Tenure, present map[string]uint8, taken map[uint8]bool, assign func(uint8) uint8) []uint8 {
+	out := make([]uint8, len(p.Links))
+	for i, l := range p.Links {
+		if had := present[NumberKey(l.Name, t)]; had != 0 && !taken[had] && int(had) <= LastNumber(p.Settings.MarkMask) {
+			out[i], taken[had] = had, true
+		}
+	}
+	for i, number := range out {
+		out[i] = assign(number)
+	}
+	return out
+}
+
+// Has tells whether the policy has flows of a kind.
+func (p Policy) Has(f Flows) bool {
+	return p.DefaultFlows == f || slices.ContainsFunc(p.Rules, func(r Rule) bool { return r.Flows == f }) ||
+		slices.ContainsFunc(p.Groups, func(g Group) bool { return g.Flows == f })
 }
 
 // TablesOf are the routing tables of links and groups, by their place in the policy: the one that is asked for, otherwise

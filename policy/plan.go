@@ -22,6 +22,8 @@ type Plan struct {
 	// Default is where flows go that no rule takes, by Family.
 	Default    [2]Verdict
 	DefaultPos Pos
+	// abroad: flows that fail back are on links that they will leave, by Family.
+	abroad [2]bool
 	// Active says in which families any link can carry traffic. Nothing is set up in the others.
 	Active [2]bool
 	// Inside are the interfaces of the lan blocks, in order, each once.
@@ -34,30 +36,55 @@ type Device struct {
 	Index int // 0 when it is absent
 }
 
-// State is the condition of a link as far as it can be seen without probing.
+// State is the condition of a link.
 type State string
 
 // The states. A link is Incomplete when its interface is fine, but an address or a gateway is missing in every family.
 const (
-	Absent     State = "absent"
-	Down       State = "down"
-	Incomplete State = "incomplete"
+	Absent     State = "absent"     // there is no such interface
+	Down       State = "down"       // switched off, no carrier, or its targets do not answer
+	Incomplete State = "incomplete" // waiting for an address or a gateway
+	Unproved   State = "unproved"   // used, though no target has answered yet
 	Up         State = "up"
+	Degraded   State = "degraded" // loses much, or is slow: used when no other is up
+	Holding    State = "holding"  // answers again after a failure, and is not trusted yet: used when nothing better is left
+	Drained    State = "drained"  // taken out of use by a person: gets no new flows
 )
+
+// fitness orders states by how gladly a link in them is used: from useful on it counts as working.
+func (s State) fitness() int {
+	switch s {
+	case Up, Unproved:
+		return 4
+	case Degraded:
+		return useful
+	case Holding:
+		return 2
+	case Down: // and yet there is a way through it: better than nothing
+		return 1
+	}
+	return 0
+}
+
+const useful = 3
 
 // PlannedLink is a link with its numbers and paths.
 type PlannedLink struct {
 	Name       string
 	Interface  string
 	Number     uint8
-	Mark       uint32 // the number in its place within the mark mask
+	Mark       uint32          // the number in its place within the mark mask
+	Marks      [Tenures]uint32 // of its flows, by how they hold on to it; 0 where the policy has no such flows. The first is Mark
 	Table      uint32
 	State      State
 	Masquerade bool
-	Paths      [2]*Path     // by Family; nil where the link cannot carry that family
-	Networks   [2][]Route   // what main reaches specifically through the interface, connected networks first; with or without a path
-	Addresses  []netip.Addr // every global address of the interface: what answers from it leaves through this link
-	Index      int          // of the interface, 0 when it is absent
+	SNAT       [2]netip.Addr // by Family: address that flows leave with instead of the path's
+	Dead       [2]bool       // by Family: it carries nothing, and its flows leave it
+	States     [2]State      // by Family; empty where there is no path
+	Paths      [2]*Path      // by Family; nil where the link cannot carry that family
+	Networks   [2][]Route    // what main reaches specifically through the interface, connected networks first; with or without a path
+	Addresses  []netip.Addr  // every global address of the interface: what answers from it leaves through this link
+	Index      int           // of the interface, 0 when it is absent
 	Pos        Pos
 }
 
@@ -87,8 +114,15 @@ type PlannedGroup struct {
 	Mark   uint32
 	Table  uint32
 	By     Balance
-	Live   [2][]Share // by Family
-	Pos    Pos
+	Flows  Flows
+	Live   [2][]Share // by Family: members that are used
+	// Buckets are who carries what a hash divides, by Family.
+	Buckets [2][]Bucket
+	// Away: no member of the first tier works, by Family.
+	Away [2]bool
+	// Desperate: no member works; those that are used are better than nothing, by Family.
+	Desperate [2]bool
+	Pos       Pos
 }
 
 // Share is a live link's part of a group.
@@ -101,6 +135,33 @@ type Share struct {
 type Verdict struct {
 	Kind  TargetKind // ToLink, ToGroup, ToMain, ToReject or ToDrop
 	Index int        // into Plan.Links or Plan.Groups
+	Flows Flows      // of ToLink and ToGroup: never FlowsUnsaid
+	Away  bool       // flows that fail back are not where they belong
+}
+
+// Tenure is how a flow holds on to its link. It is part of the flow's mark.
+type Tenure uint8
+
+const (
+	// Ordinary flows leave a link that dies.
+	Ordinary Tenure = iota
+	// Steady flows stay.
+	Steady
+	// Guest flows leave it too, and also when the link works again on which they should be.
+	Guest
+	// Tenures is how many there are.
+	Tenures
+)
+
+// Tenure is that of flows with a verdict, given whether a group has them on another link than they should have.
+func (v Verdict) Tenure(displaced bool) Tenure {
+	switch {
+	case v.Flows == Keep:
+		return Steady
+	case v.Flows == Failback && (v.Away || displaced):
+		return Guest
+	}
+	return Ordinary
 }
 
 // PlannedRule is a rule with the addresses of the moment.
@@ -159,5 +220,6 @@ func (a Addresses) Takes(f Family) bool {
 // PlannedForward is a forward whose link exists.
 type PlannedForward struct {
 	Forward
-	Interface string // of the link
+	From Addresses
+	Via  []int // links, into Plan.Links
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"go4.org/netipx"
 )
@@ -30,6 +31,8 @@ type Policy struct {
 	Default   Target // Kind None: whatever no rule takes is left to the main table
 	// DefaultPos is where the default block stands.
 	DefaultPos Pos
+	// DefaultFlows is what becomes of the flows of the default block.
+	DefaultFlows Flows
 }
 
 // Pos is a place in a policy file. The base name of the file is kept, because it ends in comments of nftables rules.
@@ -54,6 +57,7 @@ type Settings struct {
 	Protocol     uint8  // rtnetlink owner tag of our routes and rules (rtm_protocol, FRA_PROTOCOL)
 	Forwarding   bool   // enlace may switch forwarding on
 	RPFilter     bool   // enlace may switch the kernel's reverse path filter off (its own spoof check replaces it)
+	OnChange     string // program that is run when a link without one of its own changes, empty: none
 }
 
 // DefaultSettings are the settings of a policy that has no settings block.
@@ -87,7 +91,22 @@ type Link struct {
 	Table      uint32        // 0: assigned
 	Mark       uint8         // number of the link, 0: assigned
 	Masquerade bool
+	SNAT       [2]netip.Addr // by Family: the address that flows leave with instead of the interface's; the zero Addr means none
+	Health     Health
+	OnChange   string // program that is run when the link's state or addresses change, empty: none
 	Pos        Pos
+}
+
+// LinkNamed returns a link.
+func (p Policy) LinkNamed(name string) (Link, error) {
+	var names []string
+	for _, l := range p.Links {
+		if l.Name == name {
+			return l, nil
+		}
+		names = append(names, l.Name)
+	}
+	return Link{}, fmt.Errorf("the policy has no link %q; its links are %s", name, strings.Join(names, ", "))
 }
 
 // Balance is how a group chooses a link for a new flow.
@@ -98,15 +117,40 @@ const (
 	ByConnection Balance = iota
 	// ByRoute leaves the choice to the kernel's multipath hash, for the first packet of a flow.
 	ByRoute
+	// BySource gives all flows of one host to one link.
+	BySource
+	// BySourceAndDestination gives all flows between two hosts to one link.
+	BySourceAndDestination
 )
 
+// Balances are all of them as a policy writes them.
+var Balances = []string{"connection", "route", "source", "source+destination"}
+
 // String is the balance as a policy writes it.
-func (b Balance) String() string {
-	if b == ByRoute {
-		return "route"
-	}
-	return "connection"
-}
+func (b Balance) String() string { return Balances[b] }
+
+// Hashed tells whether flows are divided over buckets by a hash.
+func (b Balance) Hashed() bool { return b == BySource || b == BySourceAndDestination }
+
+// Flows is what becomes of flows when their link dies.
+type Flows uint8
+
+const (
+	// FlowsUnsaid leaves it to the group, and to failover without one.
+	FlowsUnsaid Flows = iota
+	// Failover flows of a dead link move to another at once.
+	Failover
+	// Keep flows stay on their link, dead or not.
+	Keep
+	// Failback flows move as those of failover do, and return when the link that they should have works again.
+	Failback
+)
+
+// FlowsNames are the ways as a policy writes them; the first is what is not written.
+var FlowsNames = []string{"", "failover", "keep", "failback"}
+
+// String is the way as a policy writes it.
+func (f Flows) String() string { return FlowsNames[f] }
 
 // Group is a set of links with weights.
 type Group struct {
@@ -114,6 +158,7 @@ type Group struct {
 	Table   uint32 // 0: assigned
 	Mark    uint8  // 0: assigned if the group needs one
 	By      Balance
+	Flows   Flows
 	Members []Member
 	Pos     Pos
 }
@@ -122,6 +167,7 @@ type Group struct {
 type Member struct {
 	Link   string
 	Weight int // 1..256, as in a multipath route (rtnh_hops is 8 bits, weight - 1)
+	Tier   int // from 1 on: members of a tier are used when none of the tiers before it works
 }
 
 // TargetKind says what a Target is.
@@ -169,6 +215,7 @@ type Rule struct {
 	Match     Match
 	Via       Target
 	Otherwise Target // used in a family in which Via has no live link
+	Flows     Flows
 	Pos       Pos
 }
 
@@ -241,14 +288,16 @@ type Set struct {
 	Pos    Pos
 }
 
-// Forward is a port forward: connections to a link's address that are sent to a host inside.
+// Forward is a port forward: connections to the addresses of links that are sent to a host inside.
 type Forward struct {
-	Name     string
-	Link     string
-	Protocol Protocol
-	Port     uint16
-	To       netip.AddrPort
-	Pos      Pos
+	Name      string
+	Links     []string
+	Protocols []Protocol
+	Ports     PortRange
+	To        netip.AddrPort // port 0: the one that was asked for
+	From      []Operand      // who may; empty: everybody
+	Hairpin   bool           // also for hosts inside that ask for the link's address
+	Pos       Pos
 }
 
 // Redirect sends flows from inside, wherever they are addressed, to a proxy on the router itself. What is for the router anyway

@@ -20,6 +20,14 @@ const (
 	LANDown          Code = "lan-down"
 	NoLinks          Code = "no-links"
 	MarkInUse        Code = "mark-in-use"
+	LinkSilent       Code = "link-silent"
+	LinkDegraded     Code = "link-degraded"
+	LinkHolding      Code = "link-holding"
+	LinkUnproved     Code = "link-unproved"
+	LinkDrained      Code = "link-drained"
+	TargetSilent     Code = "target-silent"
+	LastResort       Code = "last-resort"
+	SNATNotOurs      Code = "snat-not-ours"
 )
 
 // The problems that are not in the plan, but in bringing it about.
@@ -28,6 +36,7 @@ const (
 	PolicyRefused  Code = "policy-refused"
 	NotWritten     Code = "not-written"
 	NotApplied     Code = "not-applied"
+	HookFailed     Code = "hook-failed"
 )
 
 // Problem is a place where the policy and the host disagree. It is not an error: enlace does what can be done and says

@@ -178,10 +178,13 @@ func lastResort(p policy.Plan, f policy.Family) uint32 {
 	if table := tableOf(p, p.Default[f]); table != 0 {
 		return table
 	}
+	table := uint32(0)
 	for _, l := range p.Links {
-		if l.Paths[f] != nil {
-			return l.Table
+		if l.Paths[f] != nil && (table == 0 || !l.Dead[f]) {
+			if table = l.Table; !l.Dead[f] {
+				break
+			}
 		}
 	}
-	return 0
+	return table
 }

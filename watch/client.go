@@ -77,6 +77,44 @@ func (c *Client) Apply(path string) (Outcome, error) { return c.order("apply", p
 // Down makes the daemon remove everything and end.
 func (c *Client) Down() (Outcome, error) { return c.order("down", "") }
 
+// Drain takes a link out of use; with now its flows are moved, too. Undrain puts it back.
+func (c *Client) Drain(link string, now bool) (Outcome, error) {
+	if now {
+		return c.order("drain?now", link)
+	}
+	return c.order("drain", link)
+}
+
+// Undrain is the opposite of Drain.
+func (c *Client) Undrain(link string) (Outcome, error) { return c.order("undrain", link) }
+
+// Follow hands over how each link is, and then every change, until the daemon ends, the context does, or a function fails.
+func (c *Client) Follow(ctx context.Context, each func(Event) error) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://enlace/v1/events", nil)
+	if err != nil {
+		return err
+	}
+	patient := c.http
+	patient.Timeout = 0
+	resp, err := patient.Do(req)
+	if err != nil {
+		return fmt.Errorf("enlace watch: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	for lines := json.NewDecoder(resp.Body); ; {
+		var e Event
+		if err := lines.Decode(&e); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("enlace watch has ended (%w)", err)
+		}
+		if err := each(e); err != nil {
+			return err
+		}
+	}
+}
+
 func (c *Client) order(what, body string) (Outcome, error) {
 	var out Outcome
 	err := c.call(http.MethodPost, what, body, &out)

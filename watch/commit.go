@@ -108,6 +108,7 @@ func (k *Kernel) finish(pass *Pass) error {
 		k.rt.Remove(pass.routes, settings.Protocol),
 		k.nft.Tidy(pass.table),
 	}
+	k.inForce = &pass.Plan
 	_ = k.files.forget(pass.lists) // what stays is in nobody's way, and is tried again
 	for _, t := range pass.releases() {
 		if k.later != nil {
@@ -135,6 +136,7 @@ func (p *Pass) releases() []task {
 	for _, mark := range p.table.Freed {
 		out = append(out, task{fmt.Sprintf("flows with mark 0x%08x", mark), func() error { return rtnl.Release(mark, mask) }})
 	}
+	out = append(out, p.abandoned()...)
 	if p.table.New {
 		out = append(out, p.untranslated()...)
 	}
@@ -155,6 +157,35 @@ func (p *Pass) releases() []task {
 		}
 	}
 	return out
+}
+
+// abandoned are the flows that leave their link since the last plan, because it is dead, or because they go home.
+func (p *Pass) abandoned() []task {
+	var out []task
+	mask := p.Plan.Settings.MarkMask
+	for i, l := range p.Plan.Links {
+		for t, mark := range l.Marks {
+			tenure := policy.Tenure(t)
+			for _, f := range policy.Families {
+				switch {
+				case mark == 0 || p.table.New:
+				case p.Plan.Leaves(l, tenure, f) && !p.left(i, tenure, f):
+					out = append(out, task{fmt.Sprintf("flows of %s on link %s", f, l.Name), func() error { return rtnl.Abandon(f, mark, mask) }})
+				case tenure == policy.Guest && p.earlier != nil && p.Plan.Returns(*p.earlier, f):
+					out = append(out, task{fmt.Sprintf("guests of %s on link %s", f, l.Name), func() error { return rtnl.ReleaseFamily(f, mark, mask) }})
+				}
+			}
+		}
+	}
+	return out
+}
+
+// left tells whether flows of a link were leaving it in the earlier plan already.
+func (p *Pass) left(link int, t policy.Tenure, f policy.Family) bool {
+	if p.earlier == nil || link >= len(p.earlier.Links) || p.earlier.Links[link].Name != p.Plan.Links[link].Name {
+		return false
+	}
+	return p.earlier.Leaves(p.earlier.Links[link], t, f)
 }
 
 // untranslated releases the flows that nobody translates although their link does; where all links do, in one call.

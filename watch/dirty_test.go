@@ -69,14 +69,14 @@ func TestHistory(t *testing.T) {
 	h := newHistory()
 	now := time.Now()
 	l := policy.PlannedLink{Name: "virtua", State: policy.Up}
-	if _, changed := h.link(now, l, "start"); changed {
+	if _, changed := h.link(now, l, "", "start"); changed {
 		t.Error("the first look is no change")
 	}
-	if s, changed := h.link(now.Add(time.Minute), l, "something"); changed || s.since != now || s.why != "start" {
+	if s, changed := h.link(now.Add(time.Minute), l, "", "something"); changed || s.since != now || s.why != "start" {
 		t.Errorf("nothing changed: %+v", s)
 	}
 	l.State = policy.Down
-	if s, changed := h.link(now.Add(time.Hour), l, "no carrier"); !changed || s.since != now.Add(time.Hour) || s.why != "no carrier" {
+	if s, changed := h.link(now.Add(time.Hour), l, "", "no carrier"); !changed || s.since != now.Add(time.Hour) || s.why != "no carrier" {
 		t.Errorf("it went down: %+v", s)
 	}
 

@@ -21,6 +21,8 @@ type Files struct {
 	Lock    string // held while the kernel is changed
 	Lists   string // directory of what long lists hold, because the kernel takes seconds to tell
 	Socket  string // of the daemon
+	Health  string // what the daemon's probes say
+	Drained string // links that are out of use
 	Alone   string // locked by the daemon while it runs, with its process number in it
 	Leases  lease.Dirs
 }
@@ -33,6 +35,8 @@ func FilesBelow(root string) Files {
 		Lock:    filepath.Join(root, "run/enlace/lock"),
 		Lists:   filepath.Join(root, "run/enlace/lists"),
 		Socket:  filepath.Join(root, "run/enlace/socket"),
+		Health:  filepath.Join(root, "run/enlace/health.json"),
+		Drained: filepath.Join(root, "run/enlace/drained.json"),
 		Alone:   filepath.Join(root, "run/enlace/watch.lock"),
 		Leases:  lease.Below(root),
 	}

@@ -25,10 +25,11 @@ type history struct {
 
 // standing is the state of a link, since when, and why.
 type standing struct {
-	state policy.State
-	since time.Time
-	why   string
-	paths string // addresses and gateways
+	state  policy.State
+	before policy.State // before the last change
+	since  time.Time
+	why    string
+	paths  string // addresses and gateways
 }
 
 // mentioned is for how long a repair is told as a problem.
@@ -41,13 +42,17 @@ func newHistory() *history {
 	}
 }
 
-// link notes a link's state, and tells whether it, or its address or gateway, has changed.
-func (h *history) link(now time.Time, l policy.PlannedLink, why string) (standing, bool) {
+// link notes a link's state, what is wrong with it or else why it is so, and tells whether it, or its address or gateway, has changed.
+func (h *history) link(now time.Time, l policy.PlannedLink, wrong, why string) (standing, bool) {
 	paths := fmt.Sprint(l.Paths[policy.V4], l.Paths[policy.V6])
 	s, known := h.links[l.Name]
 	changed := known && (s.state != l.State || s.paths != paths)
+	s.before = s.state
 	if !known || s.state != l.State {
-		s = standing{state: l.State, since: now, why: why}
+		s = standing{state: l.State, before: s.state, since: now, why: why}
+	}
+	if wrong != "" {
+		s.why = wrong
 	}
 	s.paths = paths
 	h.links[l.Name] = s

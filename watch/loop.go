@@ -41,6 +41,8 @@ type Loop struct {
 	line    string // what systemd was told last
 	refusal string // the last error, which the log has
 	history *history
+	feed    *feed
+	hooks   *hooks
 	started time.Time
 	status  atomic.Pointer[Status]
 	counts  Counters
@@ -82,6 +84,9 @@ func NewLoop(k *Kernel, p policy.Policy, from Source, log *slog.Logger) *Loop {
 		repairs: rate.NewLimiter(repairsASecond, repairsAtOnce),
 		history: newHistory(), started: time.Now().Round(0),
 	}
+	k.health = newHealth(k.files, func(why fmt.Stringer) { l.dirty.set(why) })
+	l.feed = newFeed()
+	l.hooks = newHooks(log)
 	k.onward, k.later = true, func(t task) { l.tasks <- t }
 	return l
 }
@@ -100,6 +105,8 @@ func (l *Loop) Run(ctx context.Context, eventBuffer int) error {
 		return err
 	}
 	defer files.close()
+	defer l.hooks.close()
+	defer l.kernel.health.close()
 	released := make(chan struct{})
 	go l.release(released)
 	defer func() { // a next start would not know of what is left undone
@@ -169,6 +176,12 @@ func (l *Loop) pass(why reasons) time.Duration {
 	l.answer(pass, done)
 	if l.Passed != nil {
 		l.Passed(done)
+	}
+	if err := l.kernel.health.save(l.kernel.files); err != nil {
+		l.Log.Warn("what probing found could not be kept for the next start", "error", err)
+	}
+	if _, next := l.kernel.health.standings(); !next.IsZero() {
+		wait = min(wait, max(time.Until(next), time.Millisecond))
 	}
 	return min(wait, l.history.unsaid(time.Now()))
 }

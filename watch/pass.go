@@ -18,14 +18,16 @@ import (
 
 // Kernel is what enlace reads and writes: routes and rules, the table, and two files.
 type Kernel struct {
-	rt    *rtnl.Conn
-	nft   *nft.Conn
-	lock  *os.File
-	files Files
-	last  compiled
-	held  rtnl.State // what of routes and rules is in force by our own doing, as far as this process knows
-	names []byte     // that could not be written
-	later func(task) // does what can wait; nil: at once
+	rt      *rtnl.Conn
+	nft     *nft.Conn
+	lock    *os.File
+	files   Files
+	last    compiled
+	held    rtnl.State   // what of routes and rules is in force by our own doing, as far as this process knows
+	names   []byte       // that could not be written
+	health  *health      // this process's own probes; nil: those of a daemon count, if one runs
+	inForce *policy.Plan // the last that was committed
+	later   func(task)   // does what can wait; nil: at once
 	// onward: what is refused does not undo the rest. A daemon tries again, and its links do not depend on each other.
 	onward bool
 }
@@ -86,6 +88,7 @@ type Pass struct {
 	names     []byte // nil: the file is right
 	lists     []nft.List
 	want      compiled
+	earlier   *policy.Plan
 	NextEnd   time.Time // when the first lease ends, zero: none does
 }
 
@@ -131,9 +134,25 @@ func (k *Kernel) Compare(p policy.Policy) (*Pass, error) {
 	pass := &Pass{}
 	facts.Numbers = table.Numbers(p.Settings.MarkMask)
 	facts.Leases, pass.NextEnd = k.files.Leases.Read(facts.Interfaces, time.Now())
+	if k.health == nil {
+		facts.Standings = readStandings(k.files)
+	} else {
+		facts.Standings, _ = k.health.standings()
+	}
+	if facts.Drained, err = k.files.drained(); err != nil {
+		return nil, err
+	}
 	pass.Facts = facts
 	pass.Plan, pass.Problems = policy.Derive(p, facts)
-	pass.want = k.compile(pass.Plan)
+	if k.health != nil { // a link that has come back is on hold before it is used
+		k.health.follow(p, pass.Plan, facts)
+		if now, _ := k.health.standings(); !reflect.DeepEqual(now, facts.Standings) {
+			facts.Standings = now
+			pass.Plan, pass.Problems = policy.Derive(p, facts)
+		}
+		pass.Facts = facts
+	}
+	pass.want, pass.earlier = k.compile(pass.Plan), k.inForce
 	if have.Sysctls, err = rtnl.ReadSysctls(pass.want.routes.Sysctls); err != nil {
 		return nil, err
 	}

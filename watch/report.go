@@ -37,6 +37,9 @@ func (l *Loop) report(pass *Pass, done Passed) {
 	switch {
 	case pass != nil:
 		s.describe(l.policy, pass.Plan, problems)
+		for i := range s.Links {
+			s.Links[i].Targets = targetStatus(l.kernel.health.targets(s.Links[i].Name))
+		}
 		l.standings(s, pass.Plan, done.Last, now)
 	case old != nil:
 		s.Links, s.Groups = old.Links, old.Groups
@@ -84,14 +87,34 @@ func (l *Loop) problems(pass *Pass, now time.Time) []policy.Problem {
 	if pass != nil {
 		out = append(out, pass.Problems...)
 	} else if old := l.status.Load(); old != nil {
-		ours := []policy.Code{policy.PolicyRefused, policy.NotWritten, policy.ChangedOutside}
+		ours := []policy.Code{policy.PolicyRefused, policy.NotWritten, policy.ChangedOutside, policy.HookFailed, policy.TargetSilent}
 		for _, p := range old.problems {
 			if !slices.Contains(ours, p.Code) {
 				out = append(out, p)
 			}
 		}
 	}
+	out = append(out, l.silentTargets()...)
+	out = append(out, l.hooks.problems(l.policy)...)
 	return append(out, l.history.meddling(now)...)
+}
+
+// silentTargets are those that do not answer although their link works: nobody would notice otherwise.
+func (l *Loop) silentTargets() []policy.Problem {
+	var out []policy.Problem
+	for _, p := range l.policy.Links {
+		var silent []string
+		targets := l.kernel.health.targets(p.Name)
+		for _, t := range targets {
+			if !t.Answers && t.Loss > 50 {
+				silent = append(silent, t.Target)
+			}
+		}
+		if len(silent) > 0 && len(silent) < len(targets) {
+			out = append(out, policy.Problem{Code: policy.TargetSilent, Subject: "link " + p.Name, Text: "no answer from " + strings.Join(silent, ", ") + ", though others answer", Pos: p.Pos})
+		}
+	}
+	return out
 }
 
 // standings fills in since when links are as they are.
@@ -102,12 +125,28 @@ func (l *Loop) standings(s *Status, plan policy.Plan, reasons string, now time.T
 		if why == "" {
 			why = reasons
 		}
-		standing, changed := l.history.link(now, p, why)
+		standing, changed := l.history.link(now, p, link.Why, why)
 		link.Since, link.Why = at(standing.since), standing.why
 		if changed {
+			e := Event{
+				Time: now.Round(0), Link: p.Name, Interface: p.Interface, Old: standing.before, New: p.State, Why: standing.why,
+				IPv4: pathStatus(p.Paths[policy.V4]), IPv6: pathStatus(p.Paths[policy.V6]),
+			}
+			l.feed.publish(e)
+			l.hooks.fire(l.hookOf(p.Name), e)
 			l.Log.Info("link", "name", p.Name, "state", p.State, "why", why, "ipv4", p.Paths[policy.V4], "ipv6", p.Paths[policy.V6])
 		}
 	}
+}
+
+// hookOf is the program that is run when a link changes, empty when there is none.
+func (l *Loop) hookOf(link string) string {
+	for _, p := range l.policy.Links {
+		if p.Name == link && p.OnChange != "" {
+			return p.OnChange
+		}
+	}
+	return l.policy.Settings.OnChange
 }
 
 // sayProblems logs those that last, and those that are over.

@@ -25,7 +25,10 @@ import (
 // may change something.
 //
 //	GET  /v1/status   Status
+//	GET  /v1/events   Event, one a line, for as long as the connection lasts
 //	POST /v1/apply    Outcome; the body is the path of the policy
+//	POST /v1/drain    Outcome; the body is the name of a link, with ?now its flows are moved, too
+//	POST /v1/undrain  Outcome; the body is the name of a link
 //	POST /v1/down     Outcome
 
 // Group is the group whose members may ask for the status.
@@ -70,8 +73,15 @@ func (l *Loop) Serve(ctx context.Context) (wait func(), err error) {
 		path, _ := io.ReadAll(io.LimitReader(r.Body, 4096))
 		l.ask(w, r, order{kind: applyNow, why: "enlace apply", path: string(path)})
 	})
+	mux.HandleFunc("GET /v1/events", l.serveEvents)
+	for what, kind := range map[string]orderKind{"drain": drainLink, "undrain": undrainLink} {
+		mux.HandleFunc("POST /v1/"+what, func(w http.ResponseWriter, r *http.Request) {
+			link, _ := io.ReadAll(io.LimitReader(r.Body, 4096))
+			l.ask(w, r, order{kind: kind, why: "enlace " + what, link: string(link), now: r.URL.Query().Has("now")})
+		})
+	}
 	mux.HandleFunc("POST /v1/down", func(w http.ResponseWriter, r *http.Request) { l.ask(w, r, order{kind: goDown}) })
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second, ConnContext: peer}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second, ConnContext: peer, BaseContext: func(net.Listener) context.Context { return ctx }}
 	ended := make(chan struct{})
 	context.AfterFunc(ctx, func() {
 		defer close(ended)

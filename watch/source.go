@@ -31,6 +31,8 @@ type order struct {
 	kind orderKind
 	why  string
 	path string // of the policy that is meant, for apply
+	link string // to drain or undrain
+	now  bool   // to move its flows, too
 	done chan Outcome
 }
 
@@ -40,6 +42,8 @@ const (
 	reload orderKind = iota
 	applyNow
 	goDown
+	drainLink
+	undrainLink
 )
 
 // Outcome is the answer to a wish.
@@ -56,6 +60,9 @@ func (l *Loop) obey(o order, files *fileWatch) (end bool) {
 	switch {
 	case o.kind == goDown:
 		return l.goDown(o)
+	case o.kind == drainLink || o.kind == undrainLink:
+		l.drain(o)
+		return false
 	case o.kind == applyNow && o.path != l.source.Path:
 		o.finish(Outcome{Error: fmt.Sprintf("enlace watch follows %s: change that, or stop it", l.source.Path)})
 		return false
@@ -93,6 +100,26 @@ func (l *Loop) load(files *fileWatch) error {
 	}
 	l.policy, l.source.Read = p, began
 	return nil
+}
+
+// drain takes a link out of use, or puts it back.
+func (l *Loop) drain(o order) {
+	if _, err := l.policy.LinkNamed(o.link); err != nil {
+		o.finish(Outcome{Error: err.Error()})
+		return
+	}
+	var err error
+	if o.kind == drainLink {
+		err = l.kernel.files.Drain(o.link, o.now)
+	} else {
+		_, err = l.kernel.files.Undrain(o.link)
+	}
+	if err != nil {
+		o.finish(Outcome{Error: err.Error()})
+		return
+	}
+	l.waiting = append(l.waiting, o)
+	l.dirty.set(because(o.why + " " + o.link))
 }
 
 // goDown removes everything and ends the loop, which would put it back otherwise.

@@ -39,16 +39,25 @@ type PolicyStatus struct {
 
 // LinkStatus is one link.
 type LinkStatus struct {
-	Name      string       `json:"name"`
-	Interface string       `json:"interface"`
-	State     policy.State `json:"state"`
-	Since     *time.Time   `json:"since,omitempty"`
-	Why       string       `json:"why,omitempty"`
-	Number    int          `json:"number"`
-	Mark      string       `json:"mark"`
-	Table     uint32       `json:"table"`
-	IPv4      *PathStatus  `json:"ipv4,omitempty"`
-	IPv6      *PathStatus  `json:"ipv6,omitempty"`
+	Name      string         `json:"name"`
+	Interface string         `json:"interface"`
+	State     policy.State   `json:"state"`
+	Since     *time.Time     `json:"since,omitempty"`
+	Why       string         `json:"why,omitempty"`
+	Number    int            `json:"number"`
+	Mark      string         `json:"mark"`
+	Table     uint32         `json:"table"`
+	IPv4      *PathStatus    `json:"ipv4,omitempty"`
+	IPv6      *PathStatus    `json:"ipv6,omitempty"`
+	Targets   []TargetStatus `json:"targets,omitempty"`
+}
+
+// TargetStatus is how a target of a link's probes answers.
+type TargetStatus struct {
+	Target  string  `json:"target"`
+	Answers bool    `json:"answers"`
+	Loss    int     `json:"loss"`
+	Latency float64 `json:"latency_ms,omitempty"`
 }
 
 // PathStatus is a link's way to the internet in one family.
@@ -69,6 +78,7 @@ type GroupStatus struct {
 type MemberStatus struct {
 	Link   string `json:"link"`
 	Weight int    `json:"weight"`
+	Tier   int    `json:"tier"`
 	IPv4   bool   `json:"ipv4"`
 	IPv6   bool   `json:"ipv6"`
 }
@@ -135,7 +145,7 @@ func (s *Status) describe(p policy.Policy, plan policy.Plan, problems []policy.P
 				}
 				return false
 			}
-			group.Members = append(group.Members, MemberStatus{m.Link, m.Weight, live(policy.V4), live(policy.V6)})
+			group.Members = append(group.Members, MemberStatus{m.Link, m.Weight, m.Tier, live(policy.V4), live(policy.V6)})
 		}
 		s.Groups = append(s.Groups, group)
 	}
@@ -150,6 +160,14 @@ func (s *Status) list(problems []policy.Problem) {
 	}
 }
 
+func targetStatus(list []policy.TargetStanding) []TargetStatus {
+	var out []TargetStatus
+	for _, t := range list {
+		out = append(out, TargetStatus{t.Target, t.Answers, t.Loss, float64(t.Latency.Microseconds()) / 1000})
+	}
+	return out
+}
+
 func pathStatus(p *policy.Path) *PathStatus {
 	if p == nil {
 		return nil
@@ -159,7 +177,7 @@ func pathStatus(p *policy.Path) *PathStatus {
 
 // whyOf is what is wrong with a link that does not work.
 func whyOf(l policy.PlannedLink, problems []policy.Problem) string {
-	if l.State == policy.Up {
+	if l.State == policy.Up || l.State == policy.Unproved {
 		return ""
 	}
 	for _, p := range problems {
@@ -173,7 +191,7 @@ func whyOf(l policy.PlannedLink, problems []policy.Problem) string {
 // Well tells whether all links are up and the policy, as it is written, is in force.
 func (s *Status) Well() bool {
 	for _, l := range s.Links {
-		if l.State != policy.Up {
+		if l.State != policy.Up && l.State != policy.Unproved {
 			return false
 		}
 	}

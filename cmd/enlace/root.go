@@ -49,7 +49,7 @@ func root() *cobra.Command {
 	cmd.PersistentFlags().StringVar(&o.root, "root", "/", "directory below which enlace keeps its files")
 	_ = cmd.PersistentFlags().MarkHidden("root")
 	cmd.SetVersionTemplate("enlace {{.Version}}\n")
-	cmd.AddCommand(checkCommand(), planCommand(o), applyCommand(o), watchCommand(o), statusCommand(o),
+	cmd.AddCommand(checkCommand(), planCommand(o), applyCommand(o), watchCommand(o), statusCommand(o), drainCommand(o), undrainCommand(o),
 		renderCommand(o), leaseCommand(o), downCommand(o), demoCommand(), versionCommand())
 	return cmd
 }

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os/signal"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -17,12 +19,15 @@ import (
 )
 
 func statusCommand(o *options) *cobra.Command {
-	asJSON := false
+	asJSON, follow := false, false
 	cmd := &cobra.Command{
 		Use: "status [POLICY]", Short: "show links, groups and problems", Args: cobra.MaximumNArgs(1),
 		Long: "Asks the daemon how things are. Without a daemon it compares the kernel with the policy itself, which needs root; POLICY is\n" +
 			"only for that. Exit status: 0 all links are up and the policy is in force, 2 not, 1 wrong.",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if follow {
+				return o.follow(cmd, asJSON)
+			}
 			s, err := o.status(cmd, args)
 			if err != nil {
 				return err
@@ -41,6 +46,7 @@ func statusCommand(o *options) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, for programs; watch/STATUS.md describes it")
+	cmd.Flags().BoolVar(&follow, "follow", false, "print how each link is, and then every change, one a line, until interrupted; needs the daemon")
 	return cmd
 }
 
@@ -67,6 +73,43 @@ func (o *options) status(cmd *cobra.Command, args []string) (s *watch.Status, er
 		return nil, err
 	}
 	return watch.Look(p, path, pass), nil
+}
+
+// follow prints events until it is interrupted or the daemon ends.
+func (o *options) follow(cmd *cobra.Command, asJSON bool) error {
+	c, err := watch.Dial(watch.FilesBelow(o.root))
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	lines := json.NewEncoder(cmd.OutOrStdout())
+	return c.Follow(ctx, func(e watch.Event) error {
+		if asJSON {
+			return lines.Encode(e)
+		}
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), eventLine(e))
+		return err
+	})
+}
+
+// eventLine is an event for people.
+func eventLine(e watch.Event) string {
+	what := string(e.New)
+	switch {
+	case e.Old == e.New:
+		what += ", another address or gateway"
+	case e.Old != "":
+		what = fmt.Sprintf("%s, was %s", e.New, e.Old)
+	}
+	line := fmt.Sprintf("%s  %s (%s): %s", e.Time.Local().Format(time.DateTime), e.Link, e.Interface, what)
+	if e.Why != "" {
+		line += ": " + e.Why
+	}
+	if e.Missed > 0 {
+		line += fmt.Sprintf(" (and %d changes before)", e.Missed)
+	}
+	return line
 }
 
 // writeStatus is the status for people.
@@ -97,6 +140,11 @@ func writeStatus(w io.Writer, s *watch.Status, now time.Time) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	for _, l := range s.Links {
+		if line := targets(l); line != "" {
+			fmt.Fprintf(w, "probes of %s: %s\n", l.Name, line)
+		}
+	}
 	for _, g := range s.Groups {
 		fmt.Fprintf(w, "group %s: %s\n", g.Name, members(g))
 	}
@@ -114,11 +162,30 @@ func writeStatus(w io.Writer, s *watch.Status, now time.Time) error {
 	return nil
 }
 
+// targets are how a link's targets answer.
+func targets(l watch.LinkStatus) string {
+	var out []string
+	for _, t := range l.Targets {
+		switch {
+		case !t.Answers:
+			out = append(out, t.Target+" silent")
+		case t.Loss > 0:
+			out = append(out, fmt.Sprintf("%s %.1f ms, %d %% lost", t.Target, t.Latency, t.Loss))
+		default:
+			out = append(out, fmt.Sprintf("%s %.1f ms", t.Target, t.Latency))
+		}
+	}
+	return strings.Join(out, "; ")
+}
+
 // members are a group's links, those out of use in brackets.
 func members(g watch.GroupStatus) string {
 	var out []string
 	for _, m := range g.Members {
 		s := fmt.Sprintf("%s %d", m.Link, m.Weight)
+		if m.Tier > 1 {
+			s += fmt.Sprintf(" tier %d", m.Tier)
+		}
 		switch {
 		case !m.IPv4 && !m.IPv6:
 			s = "(" + s + ")"

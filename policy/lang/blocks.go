@@ -182,15 +182,20 @@ func (d *decoder) lan(b *hclsyntax.Block) {
 }
 
 func (d *decoder) link(b *hclsyntax.Block) {
-	l := policy.Link{Name: b.Labels[0], Masquerade: true, Pos: pos(b.DefRange())}
+	l := policy.Link{Name: b.Labels[0], Masquerade: true, Health: policy.DefaultHealth(), Pos: pos(b.DefRange())}
 	d.body(b, fields{
 		"interface":  d.interfaceName(b, &l.Interface),
 		"gateway":    d.gateways(&l.Gateway),
 		"table":      d.table(b, &l.Table),
 		"mark":       d.number(b, &l.Mark),
 		"masquerade": d.boolean(&l.Masquerade),
+		"snat":       d.sources(&l.SNAT),
+		"on_change":  d.program(&l.OnChange),
 	}, "interface")
-	d.nested(b, nil)
+	d.nested(b, map[string]func(*hclsyntax.Block){"health": d.health(&l.Health)})
+	if a := b.Body.Attributes["snat"]; a != nil && !l.Masquerade {
+		d.fail(a.NameRange, "Contradiction", "snat translates, and masquerade = false says that nothing is translated. Remove one.")
+	}
 	d.out.Links = append(d.out.Links, l)
 }
 
@@ -200,6 +205,7 @@ func (d *decoder) group(b *hclsyntax.Block) {
 		"table": d.table(b, &g.Table),
 		"mark":  d.number(b, &g.Mark),
 		"by":    d.balance(&g.By),
+		"flows": d.flows(&g.Flows),
 	})
 	seen := map[string]bool{}
 	d.nested(b, map[string]func(*hclsyntax.Block){"member": func(m *hclsyntax.Block) {
@@ -218,8 +224,8 @@ func (d *decoder) member(b *hclsyntax.Block, seen map[string]bool) (policy.Membe
 		d.fail(b.DefRange(), "Name missing", "A member is named after its link: member \"NAME\" { weight = 1 }.")
 		return policy.Member{}, false
 	}
-	m := policy.Member{Link: b.Labels[0], Weight: 1}
-	d.body(b, fields{"weight": d.integer(&m.Weight, 1, 256)})
+	m := policy.Member{Link: b.Labels[0], Weight: 1, Tier: 1}
+	d.body(b, fields{"weight": d.integer(&m.Weight, 1, 256), "tier": d.integer(&m.Tier, 1, 100)})
 	d.nested(b, nil)
 	links, _ := d.scope.declared("link")
 	if !contains(links, m.Link) {
@@ -247,30 +253,54 @@ func (d *decoder) set(b *hclsyntax.Block) {
 }
 
 func (d *decoder) forward(b *hclsyntax.Block) {
-	f := policy.Forward{Name: b.Labels[0], Pos: pos(b.DefRange())}
-	var protocols []policy.Protocol
+	f := policy.Forward{Name: b.Labels[0], Hairpin: true, Pos: pos(b.DefRange())}
+	var ports []policy.PortRange
 	d.body(b, fields{
-		"link":     d.linkReference(&f.Link),
-		"protocol": d.protocols(&protocols),
-		"port":     d.forwardPort(b, &f.Port),
+		"link":     d.links(&f.Links),
+		"protocol": d.protocols(&f.Protocols),
+		"port":     d.ports(b, &ports),
 		"to":       d.forwardTo(&f.To),
+		"from":     d.side(&f.From, nil),
+		"hairpin":  d.boolean(&f.Hairpin),
 	}, "link", "protocol", "port", "to")
 	d.nested(b, nil)
-	if len(protocols) == 1 {
-		f.Protocol = protocols[0]
+	attrs := b.Body.Attributes
+	for _, p := range f.Protocols {
+		if !hasPorts(p) {
+			d.fail(attrs["protocol"].Expr.Range(), "Unusable protocol", "A forward is for protocols that have ports, such as \"tcp\", \"udp\", or both.")
+			break
+		}
 	}
-	if a := b.Body.Attributes["protocol"]; a != nil && (len(protocols) > 1 || len(protocols) == 1 && !hasPorts(f.Protocol)) {
-		d.fail(a.Expr.Range(), "Unusable protocol", "A forward is for one protocol that has ports: \"tcp\" or \"udp\".")
+	switch {
+	case len(ports) > 1:
+		d.fail(attrs["port"].Expr.Range(), "One range wanted", "The port of a forward is one, or one range such as \"8000-8010\". Write a block for each.")
+	case len(ports) == 1:
+		f.Ports = ports[0]
 	}
-	if f.To.Port() == 0 {
-		f.To = addrPort(f.To, f.Port)
+	if f.Ports.First != f.Ports.Last && f.To.Port() != 0 {
+		d.fail(attrs["to"].Expr.Range(), "Port not wanted", "A range of ports goes to the same ports: write the address alone.")
 	}
+	if f.Ports.First == f.Ports.Last && f.To.Port() == 0 {
+		f.To = addrPort(f.To, f.Ports.First)
+	}
+	d.forwardFrom(b, f)
 	d.out.Forwards = append(d.out.Forwards, f)
+}
+
+// forwardFrom complains about a restriction that lets nobody in.
+func (d *decoder) forwardFrom(b *hclsyntax.Block, f policy.Forward) {
+	a := b.Body.Attributes["from"]
+	if a == nil || !f.To.IsValid() {
+		return
+	}
+	if fam := families(f.From); fam != 0 && fam&(1<<policy.FamilyOf(f.To.Addr())) == 0 {
+		d.fail(a.Expr.Range(), "Contradiction", "None of these can reach %s, which is of the other address family.", f.To.Addr())
+	}
 }
 
 func (d *decoder) defaultBlock(b *hclsyntax.Block) {
 	d.out.DefaultPos = pos(b.DefRange())
-	d.body(b, fields{"via": d.target(&d.out.Default, "link", "group", "main")}, "via")
+	d.body(b, fields{"via": d.target(&d.out.Default, "link", "group", "main"), "flows": d.flows(&d.out.DefaultFlows)}, "via")
 	d.nested(b, nil)
 }
 
@@ -283,6 +313,7 @@ func (d *decoder) settings(b *hclsyntax.Block) {
 		"protocol":      d.ownerTag(&s.Protocol),
 		"forwarding":    d.boolean(&s.Forwarding),
 		"rp_filter":     d.boolean(&s.RPFilter),
+		"on_change":     d.program(&s.OnChange),
 	})
 	d.nested(b, nil)
 }

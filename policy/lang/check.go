@@ -3,6 +3,8 @@
 package lang
 
 import (
+	"slices"
+
 	"enlace/policy"
 
 	"github.com/hashicorp/hcl/v2"
@@ -20,6 +22,7 @@ func (d *decoder) check() {
 	d.ownMarks()
 	d.linkInputs()
 	d.forwardTwice()
+	d.flowsFit()
 	d.nothingLeft()
 	d.shadowed()
 }
@@ -36,6 +39,14 @@ func (d *decoder) fitNumbers() {
 	for i, l := range d.out.Links {
 		if n := int(numbers.Links[i]); n > last || n == 0 {
 			d.fail(d.scope.names["link"][l.Name], "No room for a mark", "Mask 0x%08x has room for the numbers 1 to %d, and this link would get %d. Give mark_mask more bits.", d.out.Settings.MarkMask, last, n)
+		}
+	}
+	for i, l := range d.out.Links {
+		for _, more := range [][]uint8{numbers.Steady, numbers.Guests} {
+			if more != nil && (int(more[i]) > last || more[i] == 0) {
+				d.fail(d.scope.names["link"][l.Name], "No room for a mark", "Mask 0x%08x has room for the numbers 1 to %d, and the flows of this link that keep or fail back need one more. Give mark_mask more bits.", d.out.Settings.MarkMask, last)
+				break
+			}
 		}
 	}
 	for i, g := range d.out.Groups {
@@ -102,19 +113,64 @@ func (d *decoder) nothingLeft() {
 
 // forwardTwice complains about two forwards of the same port of a link to hosts of the same family.
 func (d *decoder) forwardTwice() {
-	type key struct {
-		link     string
-		protocol policy.Protocol
-		port     uint16
-		family   policy.Family
-	}
-	seen := map[key]string{}
-	for _, f := range d.out.Forwards {
-		k := key{f.Link, f.Protocol, f.Port, policy.FamilyOf(f.To.Addr())}
-		if first, ok := seen[k]; ok {
-			d.fail(d.scope.names["forward"][f.Name], "Forwarded twice", "Forward %q already has this port of link %q. Remove one.", first, f.Link)
-			continue
+	for i, later := range d.out.Forwards {
+		for _, f := range d.out.Forwards[:i] {
+			if len(f.From) > 0 || policy.FamilyOf(f.To.Addr()) != policy.FamilyOf(later.To.Addr()) ||
+				later.Ports.Last < f.Ports.First || f.Ports.Last < later.Ports.First {
+				continue
+			}
+			link, sameLink := common(f.Links, later.Links)
+			if _, sameProtocol := common(f.Protocols, later.Protocols); sameLink && sameProtocol {
+				d.fail(d.scope.names["forward"][later.Name], "Forwarded twice", "Forward %q already has a port of link %q that this one has. Remove one, or restrict the first with from.", f.Name, link)
+				break
+			}
 		}
-		seen[k] = f.Name
+	}
+}
+
+// common is an element that two lists share.
+func common[T comparable](a, b []T) (shared T, ok bool) {
+	for _, x := range a {
+		if slices.Contains(b, x) {
+			return x, true
+		}
+	}
+	return shared, false
+}
+
+// groupNamed is the group that a target names, nil when it is something else.
+func (d *decoder) groupNamed(t policy.Target) *policy.Group {
+	for i, g := range d.out.Groups {
+		if t.Kind == policy.ToGroup && t.Name == g.Name {
+			return &d.out.Groups[i]
+		}
+	}
+	return nil
+}
+
+// flowsFit complains about flows of what has none, and of what never comes home.
+func (d *decoder) flowsFit() {
+	for _, r := range d.out.Rules {
+		if r.Flows != policy.FlowsUnsaid && r.Via.Kind == policy.ToMain {
+			d.fail(d.scope.names["rule"][r.Name], "Contradiction", "via = main leaves flows to the main table, so enlace cannot say what becomes of them. Remove flows.")
+		}
+		if r.Flows > policy.Failover {
+			for _, t := range []policy.Target{r.Via, r.Otherwise} {
+				if g := d.groupNamed(t); g != nil && g.By == policy.ByRoute {
+					d.fail(d.scope.names["rule"][r.Name], "Contradiction", "In group %q the kernel chooses the link, and its flows are those of failover. Let the group choose another way, or remove flows.", g.Name)
+				}
+			}
+		}
+	}
+	if g := d.groupNamed(d.out.Default); g != nil && g.By == policy.ByRoute && d.out.DefaultFlows > policy.Failover {
+		d.fail(d.scope.names["default"][""], "Contradiction", "In group %q the kernel chooses the link, and its flows are those of failover. Let the group choose another way, or remove flows.", g.Name)
+	}
+	if at, ok := d.scope.names["default"][""]; ok && d.out.DefaultFlows != policy.FlowsUnsaid && d.out.Default.Kind == policy.ToMain {
+		d.fail(at, "Contradiction", "via = main leaves flows to the main table, so enlace cannot say what becomes of them. Remove flows.")
+	}
+	for _, g := range d.out.Groups {
+		if g.By == policy.ByRoute && g.Flows != policy.FlowsUnsaid && g.Flows != policy.Failover {
+			d.fail(d.scope.names["group"][g.Name], "Contradiction", "With by = \"route\" the kernel chooses, and flows are those of failover. Use another way, or remove flows.")
+		}
 	}
 }

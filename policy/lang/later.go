@@ -10,19 +10,10 @@ const comesLater = "is part of the language's design, but does not work in this 
 // laterAttributes are attributes and inner blocks, by the block that they stand in.
 var laterAttributes = map[string]map[string]string{
 	"link": {
-		"health": comesLater, "snat": comesLater, "weight": comesLater, "metered": comesLater, "mss_clamp": comesLater,
-		"flowtable": comesLater, "on_change": comesLater,
+		"weight": comesLater, "metered": comesLater, "mss_clamp": comesLater, "flowtable": comesLater,
 	},
-	"group":  {"flows": comesLater, "flowtable": comesLater},
-	"member": {"tier": comesLater},
+	"group": {"flowtable": comesLater},
 	"rule": {
-		"flows": comesLater, "cgroup": comesLater, "hours": comesLater, "days": comesLater, "domain": comesLater,
+		"cgroup": comesLater, "hours": comesLater, "days": comesLater, "domain": comesLater,
 	},
-	"forward": {"hairpin": comesLater, "from": comesLater, "links": comesLater},
-}
-
-// laterValues are values of an attribute, by block and attribute.
-var laterValues = map[string]string{
-	"source":             comesLater,
-	"source+destination": comesLater,
 }

@@ -24,6 +24,7 @@ func (d *decoder) rule(b *hclsyntax.Block) {
 	known["tos"], known["dscp"] = d.tos(&m.DSCP), d.dscp(&m.DSCP)
 	known["mark"], known["user"] = d.marks(&m.Marks), d.users(&m.Users)
 	known["via"] = d.target(&r.Via, "link", "group", "main")
+	known["flows"] = d.flows(&r.Flows)
 	known["otherwise"] = d.target(&r.Otherwise, "default", "reject", "drop", "link", "group")
 	d.body(b, known, "via")
 	d.nested(b, nil)

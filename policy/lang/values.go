@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/bits"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -179,22 +180,16 @@ func validInterface(name string) bool {
 
 func (d *decoder) balance(out *policy.Balance) reader {
 	return func(a *hclsyntax.Attribute) {
-		v, ok := d.as(a, cty.String, `"connection" or "route"`)
+		v, ok := d.as(a, cty.String, `one of "`+strings.Join(policy.Balances, `", "`)+`"`)
 		if !ok {
 			return
 		}
-		switch by := v.AsString(); by {
-		case "connection":
-			*out = policy.ByConnection
-		case "route":
-			*out = policy.ByRoute
-		default:
-			if later, ok := laterValues[by]; ok {
-				d.fail(a.Expr.Range(), "Not available yet", "by = %q %s.", by, later)
-				return
-			}
-			d.fail(a.Expr.Range(), "Unknown value", "%q is not a way to choose a link.%s", by, hint(by, []string{"connection", "route"}))
+		at := slices.Index(policy.Balances, v.AsString())
+		if at < 0 {
+			d.fail(a.Expr.Range(), "Unknown value", "%q is not a way to choose a link.%s", v.AsString(), hint(v.AsString(), policy.Balances))
+			return
 		}
+		*out = policy.Balance(at)
 	}
 }
 
@@ -263,10 +258,22 @@ func spelled(allowed []string) string {
 	return strings.Join(out, ", ")
 }
 
-func (d *decoder) linkReference(out *string) reader {
+// links reads one link or several.
+func (d *decoder) links(out *[]string) reader {
 	return func(a *hclsyntax.Attribute) {
-		var t policy.Target
-		d.target(&t, "link")(a)
-		*out = t.Name
+		for _, v := range d.elements(a) {
+			r := &reference{}
+			if v.Type() == referenceType {
+				r = v.EncapsulatedValue().(*reference)
+			}
+			switch {
+			case r.Kind != "link":
+				d.fail(a.Expr.Range(), "Wrong reference", "%q wants link.NAME, without quotes, or a list of them.", a.Name)
+			case contains(*out, r.Name):
+				d.fail(a.Expr.Range(), "Said twice", "Link %q is there twice.", r.Name)
+			default:
+				*out = append(*out, r.Name)
+			}
+		}
 	}
 }

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"github.com/mdlayher/arp"
+	"github.com/mdlayher/ndp"
+
+	"enlace/policy"
+)
+
+// neighbour asks the gateway by ARP or neighbour discovery. Answers carry no number, so that one counts for the last question.
+type neighbour struct {
+	way    Way
+	others *sync.WaitGroup
+
+	mu       sync.Mutex
+	open     bool
+	request  func() error
+	shut     func() error
+	closed   bool
+	last     uint32
+	answered func(uint32)
+}
+
+func newNeighbour(w Way, others *sync.WaitGroup) *neighbour {
+	return &neighbour{way: w, others: others}
+}
+
+func (n *neighbour) ask(_ context.Context, seq uint32, answered func(uint32)) {
+	if !n.way.Ethernet || !n.way.Gateway.IsValid() {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.open && n.listen() != nil {
+		return
+	}
+	n.last, n.answered = seq, answered
+	_ = n.request()
+}
+
+// listen opens a socket and takes answers until it is closed.
+func (n *neighbour) listen() error {
+	i, err := net.InterfaceByIndex(n.way.Index)
+	if err != nil {
+		return err
+	}
+	var receive func() (bool, error)
+	if n.way.Family == policy.V4 {
+		receive, err = n.byARP(i)
+	} else {
+		receive, err = n.byDiscovery(i)
+	}
+	if err != nil {
+		return err
+	}
+	n.open = true
+	n.others.Add(1)
+	go func() {
+		defer n.others.Done()
+		for {
+			heard, err := receive()
+			n.mu.Lock()
+			closed, seq, answered := n.closed, n.last, n.answered
+			n.mu.Unlock()
+			if closed {
+				return
+			}
+			if err == nil && heard && answered != nil {
+				answered(seq)
+			}
+			if err != nil && !isPacketError(err) {
+				return
+			}
+		}
+	}()
+	return nil
+}
+
+// isPacketError tells errors about one packet from those of the socket.
+func isPacketError(err error) bool {
+	_, socket := err.(*net.OpError) //nolint:errorlint // wrapped ones are about packets
+	return !socket
+}
+
+func (n *neighbour) byARP(i *net.Interface) (func() (bool, error), error) {
+	c, err := arp.Dial(i)
+	if err != nil {
+		return nil, err
+	}
+	n.shut = c.Close
+	n.request = func() error { return c.Request(n.way.Gateway) }
+	return func() (bool, error) {
+		p, _, err := c.Read()
+		return err == nil && p.Operation == arp.OperationReply && p.SenderIP == n.way.Gateway, err
+	}, nil
+}
+
+func (n *neighbour) byDiscovery(i *net.Interface) (func() (bool, error), error) {
+	c, _, err := ndp.Listen(i, ndp.LinkLocal)
+	if err != nil {
+		return nil, err
+	}
+	n.shut = c.Close
+	n.request = func() error {
+		to, err := ndp.SolicitedNodeMulticast(n.way.Gateway)
+		if err != nil {
+			return err
+		}
+		return c.WriteTo(&ndp.NeighborSolicitation{
+			TargetAddress: n.way.Gateway,
+			Options:       []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Source, Addr: i.HardwareAddr}},
+		}, nil, to)
+	}
+	return func() (bool, error) {
+		m, _, _, err := c.ReadFrom()
+		a, ok := m.(*ndp.NeighborAdvertisement)
+		return err == nil && ok && a.TargetAddress == n.way.Gateway, err
+	}, nil
+}
+
+func (n *neighbour) close() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.closed = true
+	if n.open {
+		_ = n.shut()
+	}
+}
+
+// gateway asks for an echo, and as long as none was ever answered, by ARP or neighbour discovery as well: some gateways answer to nothing
+// else, but an echo says more.
+type gateway struct {
+	echo      echo
+	neighbour *neighbour
+	echoed    atomic.Bool
+}
+
+func (g *gateway) ask(ctx context.Context, seq uint32, answered func(uint32)) {
+	g.echo.ask(ctx, seq, func(seq uint32) {
+		g.echoed.Store(true)
+		answered(seq)
+	})
+	if !g.echoed.Load() {
+		g.neighbour.ask(ctx, seq, func(seq uint32) {
+			if !g.echoed.Load() {
+				answered(seq)
+			}
+		})
+	}
+}
+
+func (g *gateway) close() { g.neighbour.close() }
