@@ -15,10 +15,12 @@ import (
 const dynamic = `
 lan "office" { interface = "eth0" }
 link "virtua" {
+  health { hold = "0s" }
   interface = "eth1"
   table     = 20
 }
 link "embratel" {
+  health { hold = "0s" }
   interface = "eth2"
   table     = 30
 }
@@ -74,6 +76,7 @@ func TestPain04_Renumbering(t *testing.T) {
 			server2 := r.serveDHCP("virtua", "177.9.0.2", "177.9.0.1")
 			r.moved(client, c)
 			d.link("virtua", "up", "177.9.0.1")
+			must(t, r.Settled("virtua"))
 			r.expect("virtua", 50, server(2, 443, false))
 			need(t, "ip")
 			diff(t, []string{

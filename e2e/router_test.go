@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"enlace/e2e/lab"
+	"enlace/watch"
 )
 
 // router is an office whose router is driven by the program under test.
@@ -30,10 +31,12 @@ type router struct {
 const links = `
 lan "office" { interface = "eth0" }
 link "virtua" {
+  health { hold = "0s" }
   interface = "eth1"
   table     = 20
 }
 link "embratel" {
+  health { hold = "0s" }
   interface = "eth2"
   gateway   = ["200.252.10.1", "2001:db8:200::1"]
   table     = 30
@@ -190,4 +193,11 @@ func netipPrefixes(list ...string) []netip.Prefix {
 		out = append(out, netip.MustParsePrefix(s))
 	}
 	return out
+}
+
+// forget removes what an earlier daemon has found out about links.
+func (r *router) forget() {
+	r.t.Helper()
+	files := watch.FilesBelow(r.root)
+	must(r.t, errors.Join(os.RemoveAll(files.Health), os.RemoveAll(files.Drained)))
 }

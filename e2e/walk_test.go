@@ -95,10 +95,12 @@ func dynamicGroup(virtua, embratel int) string {
 	return fmt.Sprintf(`
 lan "office" { interface = "eth0" }
 link "virtua" {
+  health { hold = "0s" }
   interface = "eth1"
   table     = 20
 }
 link "embratel" {
+  health { hold = "0s" }
   interface = "eth2"
   table     = 30
 }

@@ -39,28 +39,18 @@ var notOwn = equals{selector: iif, value: host32(0), not: true}
 // leavers are the rules that take packets of flows off a link that they are to leave. The router's own stay: a socket that is bound to a dead
 // link means it, as a probe does, and cannot be told from one that is not.
 func (c *compiler) leavers(l policy.PlannedLink, t policy.Tenure) []Rule {
-	var places [2]string
-	for _, f := range policy.Families {
-		if c.relevant[f] && c.plan.Leaves(l, t, f) {
-			if places[f] = "leave"; !l.Masquerade || l.SNAT[f].IsValid() {
-				places[f] = "forget"
-			}
-			c.leaves[places[f]] = true
-		}
-	}
-	switch {
-	case places[0] == "" && places[1] == "":
-		return nil
-	case places[0] == places[1] || !c.relevant[policy.V6]:
-		return []Rule{rule(notOwn, goTo(places[policy.V4]))}
-	case !c.relevant[policy.V4]:
-		return []Rule{rule(notOwn, goTo(places[policy.V6]))}
-	}
 	var out []Rule
-	for f, place := range places {
-		if place != "" {
-			out = append(out, rule(ofFamily(f), notOwn, goTo(place)))
+	for _, f := range policy.Families {
+		if !c.relevant[f] || !c.plan.Leaves(l, t, f) {
+			continue
 		}
+		place := "leave"
+		if !l.Masquerade || l.SNAT[f].IsValid() {
+			place = "forget"
+		}
+		c.leaves[place] = true
+		far := inSet{selector: address(destination, int(f)), set: nearby(f), not: true} // the modem may still be asked
+		out = append(out, rule(far, notOwn, goTo(place)))
 	}
 	return out
 }

@@ -37,6 +37,7 @@ type Monitor struct {
 	hold    time.Duration
 	failed  bool // since the last time that it was usable
 	left    time.Time
+	soon    time.Time // when it last came back soon: once in a hold that is free
 	jitter  uint32
 }
 
@@ -105,13 +106,16 @@ func (m *Monitor) Appear(now time.Time) {
 	pulse := m.pulse
 	m.begin(now)
 	first := m.left.IsZero() && !m.failed
-	soon := !m.failed && now.Sub(m.left) <= backSoon && m.left.Sub(m.upSince) >= m.health.Hold
+	soon := !m.failed && now.Sub(m.left) <= backSoon && (m.soon.IsZero() || now.Sub(m.soon) >= m.health.Hold)
 	switch {
 	case m.state == Holding:
 		m.pulse = pulse
 		m.enter(now, Holding, "it comes and goes; it has to work for %s without a break", m.hold)
 	case first || soon:
 		m.upSince = now
+		if soon {
+			m.soon = now
+		}
 		m.enter(now, Unproved, "no target has answered yet")
 	default:
 		m.punish()
@@ -199,7 +203,7 @@ func (m *Monitor) Due(now time.Time) []int {
 // dueAt is when a target is probed next: soon when there is doubt.
 func (m *Monitor) dueAt(i int) time.Time {
 	t := &m.targets[i]
-	if m.doubtful() {
+	if m.doubtful() || t.proved && t.measured < acquaintance && t.streak == 0 {
 		if soon := t.asked.Add(quick); soon.Before(t.next) {
 			return soon
 		}
@@ -236,6 +240,11 @@ func (m *Monitor) Next(now time.Time) time.Time {
 			if !at.IsZero() && at.Before(next) {
 				next = at
 			}
+		}
+	}
+	if m.audible() < m.quorum() { // silent as soon as it has been for long enough
+		if over := now.Add(m.health.Silence - m.sinceHeard(now)); over.After(now) && over.Before(next) {
+			next = over
 		}
 	}
 	if m.state == Holding {
@@ -286,7 +295,7 @@ func (m *Monitor) working(now time.Time) {
 		}
 		m.left = now
 		m.punish()
-		m.enter(now, Down, "no answer from %s for %s", m.names(), m.sinceHeard(now))
+		m.enter(now, Down, "no answer from %s for %s", m.names(), m.sinceHeard(now).Round(time.Millisecond))
 		return
 	}
 	if m.state == Unproved {
@@ -310,18 +319,23 @@ func (m *Monitor) working(now time.Time) {
 
 // silent tells whether fewer targets than the quorum are heard, for long enough.
 func (m *Monitor) silent(now time.Time) bool {
-	audible := 0
+	return m.audible() < m.quorum() && m.sinceHeard(now) >= m.health.Silence
+}
+
+// audible is how many targets have not missed so many probes that they are silent.
+func (m *Monitor) audible() int {
+	n := 0
 	for i := range m.targets {
 		if !m.targets[i].silent(m.patient()) {
-			audible++
+			n++
 		}
 	}
-	return audible < m.quorum() && m.sinceHeard(now) >= m.health.Silence
+	return n
 }
 
 // sinceHeard is for how long too few targets were heard.
 func (m *Monitor) sinceHeard(now time.Time) time.Duration {
-	return now.Sub(m.nth(func(a, b target) int { return b.heard.Compare(a.heard) }).heard).Round(time.Millisecond)
+	return now.Sub(m.nth(func(a, b target) int { return b.heard.Compare(a.heard) }).heard)
 }
 
 // nth is the target that decides: as many as the quorum are as good as it, or better.

@@ -11,6 +11,8 @@ import (
 const (
 	// window is how many of the last probes count for the loss.
 	window = 40
+	// acquaintance is how many answers it takes to know how long answers take. Until then a target that answers is asked quickly.
+	acquaintance = 6
 	// fewestMisses in a row are the least that make a target silent.
 	fewestMisses = 5
 	// mostMisses in a row make a target silent however many it loses: three seconds of quick probes.
@@ -28,18 +30,19 @@ const (
 
 // target is what is known of one target's answers.
 type target struct {
-	next    time.Time // the next probe is due
-	seq     uint32    // of the last probe
-	asked   time.Time // when that was sent
-	open    []probing // sent and not answered, the oldest first
-	lost    [window]bool
-	losses  int
-	streak  int       // misses since the last answer
-	missed  time.Time // when the first of them was noticed
-	heard   time.Time // when the last probe was sent that was answered; before the first, when probing began
-	proved  bool      // it has answered
-	rtt     time.Duration
-	varying time.Duration // mean deviation of rtt
+	next     time.Time // the next probe is due
+	seq      uint32    // of the last probe
+	asked    time.Time // when that was sent
+	open     []probing // sent and not answered, the oldest first
+	lost     [window]bool
+	losses   int
+	streak   int       // misses since the last answer
+	missed   time.Time // when the first of them was noticed
+	heard    time.Time // when the last probe was sent that was answered; before the first, when probing began
+	proved   bool      // it has answered
+	measured int       // answers that went into the next two
+	rtt      time.Duration
+	varying  time.Duration // mean deviation of rtt
 }
 
 // probing is a probe that was sent.
@@ -51,7 +54,7 @@ type probing struct {
 
 // reset forgets what was answered, but not how long answers take.
 func (t *target) reset(now time.Time) {
-	*t = target{seq: t.seq, next: now, heard: now, rtt: t.rtt, varying: t.varying}
+	*t = target{seq: t.seq, next: now, heard: now, measured: t.measured, rtt: t.rtt, varying: t.varying}
 }
 
 func (t *target) send(now time.Time) uint32 {
@@ -87,14 +90,17 @@ func (t *target) answer(now time.Time, seq uint32) bool {
 	return false
 }
 
-// measure takes a round trip into the mean, with the weights of RFC 6298.
+// measure takes a round trip into the mean, in the end with the weights of RFC 6298. The first ones count equally: the very first is slow
+// where a neighbour has to be found.
 func (t *target) measure(rtt time.Duration) {
-	if t.rtt == 0 {
+	t.measured++
+	if t.measured == 1 {
 		t.rtt, t.varying = rtt, rtt/2
 		return
 	}
-	t.varying += ((t.rtt - rtt).Abs() - t.varying) / 4
-	t.rtt += (rtt - t.rtt) / 8
+	n := time.Duration(t.measured)
+	t.varying += ((t.rtt - rtt).Abs() - t.varying) / min(n, 4)
+	t.rtt += (rtt - t.rtt) / min(n, 8)
 }
 
 // wait is how long an answer may take.

@@ -190,7 +190,9 @@ func (l *Loop) pass(why reasons) time.Duration {
 func (l *Loop) release(ended chan<- struct{}) {
 	defer close(ended)
 	for t := range l.tasks {
+		began := time.Now()
 		err := t.do()
+		l.Log.Debug("released", "which", t.what, "took", time.Since(began))
 		for range 2 {
 			if err == nil {
 				break

@@ -40,6 +40,15 @@ func (n *Namespace) Ask(f Flow) (seen netip.Addr, err error) {
 	return seen, err
 }
 
+// Open opens the flow from the namespace and leaves it open.
+func (n *Namespace) Open(f Flow) (c net.Conn, err error) {
+	err = n.Do(func() error {
+		c, err = f.dial()
+		return err
+	})
+	return c, err
+}
+
 // AskAll opens flows one after the other and returns the addresses that the servers saw.
 func (n *Namespace) AskAll(flows []Flow) (seen []netip.Addr, err error) {
 	err = n.Do(func() error {

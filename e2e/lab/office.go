@@ -259,8 +259,14 @@ func (o *Office) Renumber(name string, networks ...netip.Prefix) error {
 			errs = append(errs, o.Router.RemoveAddress(i.Interface, old.Address(v6)))
 		}
 	}
+	if i.dynamic { // the router has its old address, and may use it, until its client has asked again: see Settled
+		return errors.Join(errs...)
+	}
 	return errors.Join(append(errs, o.routerSide(i, true), i.filter())...)
 }
+
+// Settled says that the router has lost the address from before a Renumber: packets from it are foreign from now on.
+func (o *Office) Settled(name string) error { return o.ISP(name).filter() }
 
 // Replug takes the interface of a link away and makes it anew: it has the same name and addresses, and another number. main gets a
 // default route through it.

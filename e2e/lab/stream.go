@@ -188,6 +188,18 @@ func (s *Stream) Await(n int) {
 	}
 }
 
+// AwaitVia waits until n packets of the stream were answered that left by a link.
+func (s *Stream) AwaitVia(link string, n int) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		enough := s.links[link] >= n
+		s.mu.Unlock()
+		if enough {
+			return
+		}
+	}
+}
+
 // On tells whether the stream left through a link so far, and no other.
 func (s *Stream) On(link string) bool {
 	s.mu.Lock()
