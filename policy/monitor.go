@@ -110,7 +110,7 @@ func (m *Monitor) Appear(now time.Time) {
 	switch {
 	case m.state == Holding:
 		m.pulse = pulse
-		m.enter(now, Holding, "it comes and goes; it has to work for %s without a break", m.hold)
+		m.enter(now, Holding, "%s", m.unsteady())
 	case first || soon:
 		m.upSince = now
 		if soon {
@@ -134,7 +134,7 @@ func (m *Monitor) Vanish(now time.Time) {
 	m.away = true
 	switch m.state {
 	case Holding:
-		m.why = "gone again"
+		m.why = m.unsteady()
 		return
 	case Up, Degraded, Unproved:
 		m.left = now
@@ -260,15 +260,16 @@ func (m *Monitor) overdueAt(i int) time.Time {
 	return at
 }
 
-// Advance draws the conclusions of a time, and tells whether the verdict is another.
+// Advance draws the conclusions of a time, and tells whether there is anything new to tell: another verdict, or another target that is silent.
 func (m *Monitor) Advance(now time.Time) bool {
 	before := m.Standing()
 	if m.away {
 		if m.state == Holding && now.Sub(m.pulse) >= settled {
 			m.enter(now, "", "")
 		}
-		return before.State != m.state
+		return before != m.Standing()
 	}
+	audible := m.audible()
 	for i := range m.targets {
 		m.targets[i].expire(now)
 	}
@@ -283,7 +284,7 @@ func (m *Monitor) Advance(now time.Time) bool {
 	case Holding:
 		m.holding(now)
 	}
-	return before.State != m.state
+	return before != m.Standing() || audible != m.audible()
 }
 
 // working judges a link that is in use.
@@ -368,8 +369,12 @@ func (m *Monitor) holding(now time.Time) {
 		m.failed, m.upSince = false, now
 		m.enter(now, Up, "it has worked for %s", m.hold)
 	case worst.streak >= unclean:
-		m.why = fmt.Sprintf("it comes and goes; it has to work for %s without a break", m.hold)
+		m.why = m.unsteady()
 	}
+}
+
+func (m *Monitor) unsteady() string {
+	return fmt.Sprintf("it comes and goes; it has to work for %s without a break", m.hold)
 }
 
 // names are the targets in words.

@@ -106,7 +106,7 @@ func (l *Loop) silentTargets() []policy.Problem {
 		var silent []string
 		targets := l.kernel.health.targets(p.Name)
 		for _, t := range targets {
-			if !t.Answers && t.Loss > 50 {
+			if !t.Answers && t.Loss > 0 {
 				silent = append(silent, t.Target)
 			}
 		}

@@ -180,12 +180,17 @@ func whyOf(l policy.PlannedLink, problems []policy.Problem) string {
 	if l.State == policy.Up || l.State == policy.Unproved {
 		return ""
 	}
+	why := ""
 	for _, p := range problems {
-		if p.Subject == "link "+l.Name {
+		switch {
+		case p.Subject != "link "+l.Name:
+		case p.Code == policy.LinkSilent || p.Code == policy.LinkDegraded || p.Code == policy.LinkHolding || p.Code == policy.LinkDrained:
 			return p.Text
+		case why == "":
+			why = p.Text
 		}
 	}
-	return ""
+	return why
 }
 
 // Well tells whether all links are up and the policy, as it is written, is in force.
