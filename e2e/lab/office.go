@@ -318,3 +318,8 @@ func index(v6 bool) int {
 	}
 	return 0
 }
+
+// Behind puts a network behind a host of the LAN, which is its router: every address of it can be a client.
+func (o *Office) Behind(network netip.Prefix, host int) error {
+	return errors.Join(o.LAN.addLocal(network), o.Router.AddRoute(network, Host(host, network.Addr().Is6()), "eth0"))
+}
