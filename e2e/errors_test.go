@@ -26,7 +26,7 @@ func TestClearMessages(t *testing.T) {
 		{"colliding mask", links + `settings { mark_mask = 0x0000ff00 }`, "which Kubernetes uses"},
 		{"not yet", links + `link "third" {
   interface = "eth3"
-  snat = "192.0.2.1"
+  mss_clamp = true
 }`, "does not work in this version"},
 		{"list", links + `set "banks" { file = "nowhere.txt" }`, "nowhere.txt: no such file"},
 	} {

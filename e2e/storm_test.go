@@ -88,12 +88,22 @@ func (d *daemon) procNumber(file, line string, base int) uint64 {
 	return 0
 }
 
-// TestIdle: a minute in which nothing happens costs no write, less than 0.1 % of a processor, and less than 25 MB.
+// TestIdle: a minute in which nothing happens costs no write, less than 0.1 % of a processor without probes, and less than 25 MB.
 func TestIdle(t *testing.T) {
 	t.Parallel()
+	idle(t, strings.ReplaceAll(links, `hold = "0s"`, "enabled = false"), 0.1)
+}
+
+// TestPain12_ProbesAreCheap: the same with probes as they are when nobody says anything, of two links with both families: eight a second.
+func TestPain12_ProbesAreCheap(t *testing.T) {
+	t.Parallel()
+	idle(t, strings.ReplaceAll(links, `  health { hold = "0s" }`+"\n", ""), 1)
+}
+
+func idle(t *testing.T, links string, most float64) {
 	const minute = 60 * time.Second
 	r := newRouter(t)
-	d := r.watch(links, balanced, `rule "bank" {
+	d := r.fresh(links, balanced, `rule "bank" {
   to  = "186.202.0.0/24"
   via = link.embratel
 }
@@ -109,8 +119,8 @@ default { via = group.balanced }`)
 	if n := w.stop(); n != 0 || d.status().Counters.Writes != writes {
 		t.Errorf("%d notifications and %d writes, want none", n, d.status().Counters.Writes-writes)
 	}
-	if share > 0.1 {
-		t.Errorf("%.3f %% of a processor, want at most 0.1 %%", share)
+	if share > most {
+		t.Errorf("%.3f %% of a processor, want at most %.1f %%", share, most)
 	}
 	if memory > 25<<10 {
 		t.Errorf("%d KB of memory, want at most 25 MB", memory)

@@ -27,7 +27,6 @@ const (
 	LinkDrained      Code = "link-drained"
 	TargetSilent     Code = "target-silent"
 	LastResort       Code = "last-resort"
-	SNATNotOurs      Code = "snat-not-ours"
 )
 
 // The problems that are not in the plan, but in bringing it about.

@@ -116,7 +116,7 @@ func TestGood(t *testing.T) {
 		{"place", "good.hcl:18", r.Pos.String()},
 		{"own", []any{true, []uint8{2}, policy.Target{Kind: policy.ToMain}}, []any{p.Rules[1].Match.Router, p.Rules[1].Match.DSCP, p.Rules[1].Via}},
 		{"forward", "[fd00::1]:53", p.Forwards[0].To.String()},
-		{"group", policy.Group{Name: "g", By: policy.ByRoute, Members: []policy.Member{{Link: "b", Weight: 3}, {Link: "a", Weight: 1}}, Pos: policy.Pos{File: "good.hcl", Line: 12}}, p.Groups[0]},
+		{"group", policy.Group{Name: "g", By: policy.ByRoute, Members: []policy.Member{{Link: "b", Weight: 3, Tier: 1}, {Link: "a", Weight: 1, Tier: 1}}, Pos: policy.Pos{File: "good.hcl", Line: 12}}, p.Groups[0]},
 		{"set", 2, len(p.Sets[0].Ranges)},
 		{"masquerade", []bool{false, true}, []bool{p.Links[0].Masquerade, p.Links[1].Masquerade}},
 		{"gateways", "200.252.10.1 2001:db8::1", fmt.Sprint(p.Links[0].Gateway[0], p.Links[0].Gateway[1])},

@@ -41,6 +41,7 @@ func TestReferenceIsComplete(t *testing.T) {
 		"lan", "interface", "networks", "link", "gateway", "table", "mark", "masquerade", "group", "by", "member", "weight", "rule", "from", "to",
 		"protocol", "port", "source_port", "tos", "dscp", "via", "otherwise", "forward", "set", "elements", "default", "locals", "settings",
 		"mark_mask", "rule_priority", "table_base", "forwarding", "rp_filter",
+		"tier", "flows", "snat", "on_change", "health", "targets", "quorum", "interval", "silence", "loss", "latency", "hold", "longest_hold", "enabled", "hairpin",
 		"not_from", "not_to", "mac", "user", "redirect", "to_port", "file",
 	} {
 		if !strings.Contains(string(text), "`"+word) && !strings.Contains(string(text), "## "+word) && !strings.Contains(string(text), word+" = ") {

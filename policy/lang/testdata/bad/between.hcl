@@ -20,7 +20,7 @@ forward "f" {
   port     = 80
   to       = "10.1.0.20"
 }
-forward "again" {                     # ERROR: Forward "f" already has this port of link "a"
+forward "again" {                     # ERROR: Forward "f" already has a port of link "a"
   link     = link.a
   protocol = "tcp"
   port     = 80

@@ -62,9 +62,9 @@ rule "f" {
   via  = link.virtua
 }
 forward "web" {
-  link     = group.g                    # ERROR: "link" cannot be group.g
-  protocol = "icmp"                     # ERROR: A forward is for one protocol that has ports
-  port     = "80-90"                    # ERROR: "port" of a forward is one port
+  link     = group.g                    # ERROR: "link" wants link.NAME
+  protocol = "icmp"                     # ERROR: A forward is for protocols that have ports
+  port     = "90-80"                    # ERROR: is not a range of ports
   to       = "10.1.0.20:x"              # ERROR: is not ADDRESS or ADDRESS:PORT of a host
 }
 settings {
