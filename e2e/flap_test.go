@@ -91,8 +91,8 @@ func TestPain17_UnsteadyLinks(t *testing.T) {
 		most    int  // changes
 		explain string
 	}{
-		{"half is lost", "", func(t *testing.T, i *lab.ISP, on bool) { must(t, i.Lose(50)) }, false, 2, " "},
-		{"half is lost, two targets", two, func(t *testing.T, i *lab.ISP, on bool) { must(t, i.Lose(50)) }, false, 2, " "},
+		{"half is lost", "", func(t *testing.T, i *lab.ISP, _ bool) { must(t, i.Lose(50)) }, false, 2, " "},
+		{"half is lost, two targets", two, func(t *testing.T, i *lab.ISP, _ bool) { must(t, i.Lose(50)) }, false, 2, " "},
 		{"silent every 3 s", "", func(t *testing.T, i *lab.ISP, on bool) { must(t, i.Lose(map[bool]int{true: 100, false: 0}[on])) }, true, 2, "it comes and goes; it has to work for 10s without a break"},
 		{"unplugged every 3 s", "", func(t *testing.T, i *lab.ISP, on bool) {
 			if on {
@@ -101,8 +101,8 @@ func TestPain17_UnsteadyLinks(t *testing.T) {
 				must(t, i.PlugIn())
 			}
 		}, true, 2, "it comes and goes; it has to work for 10s without a break"},
-		{"5 % lost, two targets", two, func(t *testing.T, i *lab.ISP, on bool) { must(t, i.Lose(5)) }, false, 0, ""},
-		{"one of three targets is dead", three, func(t *testing.T, i *lab.ISP, on bool) { must(t, i.Mute([]byte{198, 51, 100, 2})) }, false, 0, ""},
+		{"5 % lost, two targets", two, func(t *testing.T, i *lab.ISP, _ bool) { must(t, i.Lose(5)) }, false, 0, ""},
+		{"one of three targets is dead", three, func(t *testing.T, i *lab.ISP, _ bool) { must(t, i.Mute([]byte{198, 51, 100, 2})) }, false, 0, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -125,7 +125,7 @@ func TestPain17_UnsteadyLinks(t *testing.T) {
 					bad = !bad
 				}
 			}
-			s := d.link("virtua", string(d.state("virtua")), "")
+			s := d.link("virtua", d.state("virtua"), "")
 			changes := l.stop(t, "virtua")
 			t.Logf("%d changes: %v; in the end %s: %s; %v", len(changes), transitions(changes), s.State, s.Why, s.Targets)
 			if len(changes) > c.most {

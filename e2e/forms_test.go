@@ -211,6 +211,7 @@ func TestFormsAgree(t *testing.T) {
 	need(t, "nft")
 	for name, policy := range map[string]string{
 		"everything":   everything,
+		"held":         held,
 		"proxied":      proxied,
 		"listed":       listed(),
 		"one link":     links + `default { via = link.virtua }`,

@@ -47,8 +47,9 @@ const (
 	ProbeNeighbour
 	// ProbeTCP is a TCP connection; a refusal is an answer too.
 	ProbeTCP
-	// ProbeHTTP and ProbeHTTPS are requests that have to be answered with a status below 400.
+	// ProbeHTTP is a request that has to be answered with a status below 400.
 	ProbeHTTP
+	// ProbeHTTPS is the same over TLS.
 	ProbeHTTPS
 	// ProbeDNS is a question to a name server.
 	ProbeDNS

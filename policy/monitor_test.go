@@ -122,7 +122,9 @@ func TestOneTargetNeverDecides(t *testing.T) {
 func TestQuorum(t *testing.T) {
 	h := DefaultHealth()
 	h.Quorum = 2
-	s := simulate(t, h, 3, func(at time.Duration, i int) (bool, time.Duration) { return i == 0 || at < 3*time.Second, time.Millisecond }).run(5 * time.Second)
+	s := simulate(t, h, 3, func(at time.Duration, i int) (bool, time.Duration) {
+		return i == 0 || at < 3*time.Second, time.Millisecond
+	}).run(5 * time.Second)
 	if s.m.Standing().State != Down {
 		t.Errorf("one of three targets answers, the quorum is 2: %v", s.changes)
 	}
@@ -133,9 +135,13 @@ func TestNoFalseAlarm(t *testing.T) {
 	for seed := range uint64(10) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		for name, answers := range map[string]func(time.Duration, int) (bool, time.Duration){
-			"loss":      func(time.Duration, int) (bool, time.Duration) { return r.IntN(100) >= 10, 10 * time.Millisecond },
-			"satellite": func(time.Duration, int) (bool, time.Duration) { return r.IntN(100) >= 2, 650*time.Millisecond + time.Duration(r.IntN(50))*time.Millisecond },
-			"jitter":    func(time.Duration, int) (bool, time.Duration) { return true, time.Duration(r.ExpFloat64()*60) * time.Millisecond },
+			"loss": func(time.Duration, int) (bool, time.Duration) { return r.IntN(100) >= 10, 10 * time.Millisecond },
+			"satellite": func(time.Duration, int) (bool, time.Duration) {
+				return r.IntN(100) >= 2, 650*time.Millisecond + time.Duration(r.IntN(50))*time.Millisecond
+			},
+			"jitter": func(time.Duration, int) (bool, time.Duration) {
+				return true, time.Duration(r.ExpFloat64()*60) * time.Millisecond
+			},
 		} {
 			if s := simulate(t, DefaultHealth(), 2, answers).run(time.Hour); len(s.changes) != 1 {
 				t.Errorf("seed %d, %s: %v", seed, name, s.changes)
@@ -250,8 +256,12 @@ func TestEveryHealthKnob(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 4))
 	lossy := func(time.Duration, int) (bool, time.Duration) { return r.IntN(100) >= 20, time.Millisecond }
 	slow := func(time.Duration, int) (bool, time.Duration) { return true, 80 * time.Millisecond }
-	pause := func(at time.Duration, _ int) (bool, time.Duration) { return at < 10*time.Second || at > 13*time.Second, time.Millisecond }
-	second := func(at time.Duration, i int) (bool, time.Duration) { return i == 0 || at < 10*time.Second, time.Millisecond }
+	pause := func(at time.Duration, _ int) (bool, time.Duration) {
+		return at < 10*time.Second || at > 13*time.Second, time.Millisecond
+	}
+	second := func(at time.Duration, i int) (bool, time.Duration) {
+		return i == 0 || at < 10*time.Second, time.Millisecond
+	}
 	for _, c := range []struct {
 		knob    string
 		change  func(*Health)

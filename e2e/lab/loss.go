@@ -47,7 +47,7 @@ func byChance(percent int) []expr.Any {
 }
 
 // lossy replaces what the provider drops.
-func (i *ISP) lossy(rules func(*nftables.Conn, *nftables.Table, *nftables.Chain), any bool) error {
+func (i *ISP) lossy(rules func(*nftables.Conn, *nftables.Table, *nftables.Chain), some bool) error {
 	return i.Do(func() error {
 		c, err := nftables.New()
 		if err != nil {
@@ -56,7 +56,7 @@ func (i *ISP) lossy(rules func(*nftables.Conn, *nftables.Table, *nftables.Chain)
 		t := &nftables.Table{Family: nftables.TableFamilyINet, Name: lossTable}
 		c.AddTable(t)
 		c.DelTable(t)
-		if any {
+		if some {
 			c.AddTable(t)
 			for name, hook := range map[string]*nftables.ChainHook{"in": nftables.ChainHookPrerouting, "out": nftables.ChainHookOutput} {
 				rules(c, t, c.AddChain(&nftables.Chain{

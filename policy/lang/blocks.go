@@ -225,7 +225,7 @@ func (d *decoder) member(b *hclsyntax.Block, seen map[string]bool) (policy.Membe
 		return policy.Member{}, false
 	}
 	m := policy.Member{Link: b.Labels[0], Weight: 1, Tier: 1}
-	d.body(b, fields{"weight": d.integer(&m.Weight, 1, 256), "tier": d.integer(&m.Tier, 1, 100)})
+	d.body(b, fields{"weight": d.integer(&m.Weight, 256), "tier": d.integer(&m.Tier, 100)})
 	d.nested(b, nil)
 	links, _ := d.scope.declared("link")
 	if !contains(links, m.Link) {

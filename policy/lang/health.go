@@ -35,10 +35,10 @@ func (d *decoder) health(out *policy.Health) func(*hclsyntax.Block) {
 		d.body(b, fields{
 			"enabled":      d.boolean(&enabled),
 			"targets":      d.targets(&out.Targets),
-			"quorum":       d.integer(&out.Quorum, 1, 100),
+			"quorum":       d.integer(&out.Quorum, 100),
 			"interval":     d.duration(&out.Interval, 100*time.Millisecond, time.Minute),
 			"silence":      d.duration(&out.Silence, 200*time.Millisecond, 10*time.Minute),
-			"loss":         d.integer(&out.Loss, 1, 100),
+			"loss":         d.integer(&out.Loss, 100),
 			"latency":      d.duration(&out.Latency, time.Millisecond, 10*time.Second),
 			"hold":         d.duration(&out.Hold, 0, time.Hour),
 			"longest_hold": d.duration(&out.LongestHold, 0, 24*time.Hour),

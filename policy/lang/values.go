@@ -57,9 +57,10 @@ func wholeOf(v cty.Value) (int64, error) {
 	return 0, fmt.Errorf("not a number")
 }
 
-func (d *decoder) integer(out *int, low, high int64) reader {
+// integer reads a number from 1 on.
+func (d *decoder) integer(out *int, high int64) reader {
 	return func(a *hclsyntax.Attribute) {
-		if n, ok := d.whole(a, low, high); ok {
+		if n, ok := d.whole(a, 1, high); ok {
 			*out = int(n)
 		}
 	}
