@@ -137,6 +137,14 @@ type chatter struct {
 
 func (r *router) chatter(f lab.Flow) *chatter {
 	r.t.Helper()
+	k, _ := r.chatterSeen(f)
+	return k
+}
+
+// chatterSeen also tells from where the server sees it come.
+func (r *router) chatterSeen(f lab.Flow) (*chatter, netip.Addr) {
+	r.t.Helper()
+	var seen netip.Addr
 	c, err := r.LAN.Open(f)
 	must(r.t, err)
 	k := &chatter{t: r.t, end: make(chan error, 1)}
@@ -144,7 +152,10 @@ func (r *router) chatter(f lab.Flow) *chatter {
 	go func() {
 		defer func() { _ = c.Close() }()
 		lines := bufio.NewReader(c)
-		_, err := lines.ReadString('\n')
+		line, err := lines.ReadString('\n')
+		if a, bad := netip.ParseAddrPort(strings.TrimSpace(line)); bad == nil {
+			seen = a.Addr()
+		}
 		close(ready)
 		go func() { _, _ = lines.WriteTo(discard{}) }()
 		for err == nil {
@@ -155,7 +166,7 @@ func (r *router) chatter(f lab.Flow) *chatter {
 		k.end <- err
 	}()
 	<-ready
-	return k
+	return k, seen
 }
 
 type discard struct{}

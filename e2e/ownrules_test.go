@@ -52,9 +52,9 @@ default { via = link.embratel }`)
 	}
 }
 
-// TestRouterRules: rules move the router's own flows, with the source of the link that they leave through, and leave bound sockets
+// TestPain09_RouterRules: rules move the router's own flows, with the source of the link that they leave through, and leave bound sockets
 // alone.
-func TestRouterRules(t *testing.T) {
+func TestPain09_RouterRules(t *testing.T) {
 	r := newRouter(t)
 	r.apply(links, balanced, `
 rule "proxy" {

@@ -134,12 +134,10 @@ func (w *walk) wanted(addresses []jsonAddress, routes []jsonRoute) kernel {
 	if p.defaultGroup {
 		usual = "40"
 	}
-	last := firstLive
-	if usual != "" {
-		last = usual
-		k.Rules = append(k.Rules, "1040 from all lookup "+usual)
+	if usual == "" { // the last resort
+		usual = firstLive
 	}
-	k.Rules = append(k.Rules, "33000 from all lookup "+last)
+	k.Rules = append(k.Rules, "1040 from all lookup "+usual, "33000 from all lookup "+usual)
 	slices.Sort(k.Rules)
 	slices.Sort(k.Nearby)
 	return k

@@ -108,9 +108,9 @@ func (k *Kernel) finish(pass *Pass) error {
 		k.rt.Remove(pass.routes, settings.Protocol),
 		k.nft.Tidy(pass.table),
 	}
-	k.inForce = &pass.Plan
+	k.inForce.Store(&pass.Plan)
 	_ = k.files.forget(pass.lists) // what stays is in nobody's way, and is tried again
-	for _, t := range pass.releases() {
+	for _, t := range pass.releases(k.inForce.Load) {
 		if k.later != nil {
 			k.later(t)
 		} else {
@@ -130,13 +130,13 @@ func (k *Kernel) finish(pass *Pass) error {
 
 // releases are the flows that the kernel is to forget after the change: those whose mark means another link now, or none; when the
 // table is new, those that went out untranslated before; and those of addresses that are gone. No others.
-func (p *Pass) releases() []task {
+func (p *Pass) releases(now func() *policy.Plan) []task {
 	var out []task
 	mask := p.Plan.Settings.MarkMask
 	for _, mark := range p.table.Freed {
 		out = append(out, task{fmt.Sprintf("flows with mark 0x%08x", mark), func() error { return rtnl.Release(mark, mask) }})
 	}
-	out = append(out, p.abandoned()...)
+	out = append(out, p.abandoned(now)...)
 	if p.table.New {
 		out = append(out, p.untranslated()...)
 	}
@@ -160,7 +160,7 @@ func (p *Pass) releases() []task {
 }
 
 // abandoned are the flows that leave their link since the last plan, because it is dead, or because they go home.
-func (p *Pass) abandoned() []task {
+func (p *Pass) abandoned(now func() *policy.Plan) []task {
 	var out []task
 	mask := p.Plan.Settings.MarkMask
 	for i, l := range p.Plan.Links {
@@ -170,7 +170,12 @@ func (p *Pass) abandoned() []task {
 				switch {
 				case mark == 0 || p.table.New:
 				case p.Plan.Leaves(l, tenure, f) && !p.left(i, tenure, f):
-					out = append(out, task{fmt.Sprintf("flows of %s on link %s", f, l.Name), func() error { return rtnl.Abandon(f, mark, mask) }})
+					out = append(out, task{fmt.Sprintf("flows of %s on link %s", f, l.Name), func() error {
+						if plan := now(); i < len(plan.Links) && plan.Links[i].Marks[t] == mark && !plan.Leaves(plan.Links[i], tenure, f) {
+							return nil // it has come back meanwhile
+						}
+						return rtnl.Abandon(f, mark, mask)
+					}})
 				case tenure == policy.Guest && p.earlier != nil && p.Plan.Returns(*p.earlier, f):
 					out = append(out, task{fmt.Sprintf("guests of %s on link %s", f, l.Name), func() error { return rtnl.ReleaseFamily(f, mark, mask) }})
 				}

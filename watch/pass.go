@@ -9,6 +9,7 @@ import (
 	"errors"
 	"os"
 	"reflect"
+	"sync/atomic"
 	"time"
 
 	"enlace/nft"
@@ -23,11 +24,11 @@ type Kernel struct {
 	lock    *os.File
 	files   Files
 	last    compiled
-	held    rtnl.State   // what of routes and rules is in force by our own doing, as far as this process knows
-	names   []byte       // that could not be written
-	health  *health      // this process's own probes; nil: those of a daemon count, if one runs
-	inForce *policy.Plan // the last that was committed
-	later   func(task)   // does what can wait; nil: at once
+	held    rtnl.State                  // what of routes and rules is in force by our own doing, as far as this process knows
+	names   []byte                      // that could not be written
+	health  *health                     // this process's own probes; nil: those of a daemon count, if one runs
+	inForce atomic.Pointer[policy.Plan] // the last that was committed
+	later   func(task)                  // does what can wait; nil: at once
 	// onward: what is refused does not undo the rest. A daemon tries again, and its links do not depend on each other.
 	onward bool
 }
@@ -152,7 +153,7 @@ func (k *Kernel) Compare(p policy.Policy) (*Pass, error) {
 		}
 		pass.Facts = facts
 	}
-	pass.want, pass.earlier = k.compile(pass.Plan), k.inForce
+	pass.want, pass.earlier = k.compile(pass.Plan), k.inForce.Load()
 	if have.Sysctls, err = rtnl.ReadSysctls(pass.want.routes.Sysctls); err != nil {
 		return nil, err
 	}

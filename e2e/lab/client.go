@@ -21,6 +21,7 @@ import (
 type Flow struct {
 	Network string // "tcp" or "udp"
 	From    netip.Addr
+	Port    int // that a UDP socket is bound to, when not 0
 	To      netip.AddrPort
 	TOS     int    // byte, when not 0
 	Mark    int    // of the socket, when not 0
@@ -75,7 +76,7 @@ func (f Flow) wait() time.Duration {
 func (f Flow) dial() (net.Conn, error) {
 	d := net.Dialer{Timeout: f.wait(), Control: func(_, _ string, c syscall.RawConn) error { return f.options(c) }}
 	if f.From.IsValid() && f.Network == "udp" {
-		d.LocalAddr = &net.UDPAddr{IP: f.From.AsSlice()}
+		d.LocalAddr = &net.UDPAddr{IP: f.From.AsSlice(), Port: f.Port}
 	} else if f.From.IsValid() {
 		d.LocalAddr = &net.TCPAddr{IP: f.From.AsSlice()}
 	}

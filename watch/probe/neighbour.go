@@ -4,12 +4,18 @@ package probe
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 
 	"github.com/mdlayher/arp"
 	"github.com/mdlayher/ndp"
+	"github.com/mdlayher/packet"
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
 
 	"enlace/policy"
 )
@@ -38,7 +44,7 @@ func (n *neighbour) ask(_ context.Context, seq uint32, answered func(uint32)) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.open && n.listen() != nil {
+	if n.closed || !n.open && n.listen() != nil {
 		return
 	}
 	n.last, n.answered = seq, answered
@@ -90,9 +96,17 @@ func isPacketError(err error) bool {
 }
 
 func (n *neighbour) byARP(i *net.Interface) (func() (bool, error), error) {
-	c, err := arp.Dial(i)
+	filter, err := answersOf(n.way.Gateway)
 	if err != nil {
 		return nil, err
+	}
+	socket, err := packet.Listen(i, packet.Raw, unix.ETH_P_ARP, &packet.Config{Filter: filter})
+	if err != nil {
+		return nil, err
+	}
+	c, err := arp.New(i, socket)
+	if err != nil {
+		return nil, errors.Join(err, socket.Close())
 	}
 	n.shut = c.Close
 	n.request = func() error { return c.Request(n.way.Gateway) }
@@ -100,6 +114,20 @@ func (n *neighbour) byARP(i *net.Interface) (func() (bool, error), error) {
 		p, _, err := c.Read()
 		return err == nil && p.Operation == arp.OperationReply && p.SenderIP == n.way.Gateway, err
 	}, nil
+}
+
+// answersOf lets pass ARP answers of one address only: a provider's network may be full of questions. The offsets are those of an Ethernet frame
+// with ARP for IPv4 (RFC 826).
+func answersOf(a netip.Addr) ([]bpf.RawInstruction, error) {
+	b := a.As4()
+	return bpf.Assemble([]bpf.Instruction{
+		bpf.LoadAbsolute{Off: 20, Size: 2},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(arp.OperationReply), SkipTrue: 3},
+		bpf.LoadAbsolute{Off: 28, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: binary.BigEndian.Uint32(b[:]), SkipTrue: 1},
+		bpf.RetConstant{Val: 1 << 16},
+		bpf.RetConstant{Val: 0},
+	})
 }
 
 func (n *neighbour) byDiscovery(i *net.Interface) (func() (bool, error), error) {
@@ -128,10 +156,10 @@ func (n *neighbour) byDiscovery(i *net.Interface) (func() (bool, error), error) 
 func (n *neighbour) close() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.closed = true
-	if n.open {
+	if n.open && !n.closed {
 		_ = n.shut()
 	}
+	n.closed = true
 }
 
 // gateway asks for an echo, and as long as none was ever answered, by ARP or neighbour discovery as well: some gateways answer to nothing
@@ -144,7 +172,9 @@ type gateway struct {
 
 func (g *gateway) ask(ctx context.Context, seq uint32, answered func(uint32)) {
 	g.echo.ask(ctx, seq, func(seq uint32) {
-		g.echoed.Store(true)
+		if !g.echoed.Swap(true) {
+			g.neighbour.close() // what it hears is not needed any more
+		}
 		answered(seq)
 	})
 	if !g.echoed.Load() {

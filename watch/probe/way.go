@@ -11,6 +11,8 @@ import (
 	"net/netip"
 	"syscall"
 
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
 
 	"enlace/policy"
@@ -53,13 +55,27 @@ func (w Way) dialer(network string) *net.Dialer {
 	return d
 }
 
-// echoSocket sends and receives ICMP.
+// echoSocket sends ICMP, and receives answers to echoes: a busy interface has other ICMP, too.
 func (w Way) echoSocket(ctx context.Context) (net.PacketConn, error) {
 	l := net.ListenConfig{Control: w.control}
 	if w.Family == policy.V6 {
-		return l.ListenPacket(ctx, "ip6:ipv6-icmp", w.Source.String())
+		c, err := l.ListenPacket(ctx, "ip6:ipv6-icmp", w.Source.String())
+		if err != nil {
+			return nil, err
+		}
+		var answers ipv6.ICMPFilter
+		answers.SetAll(true)
+		answers.Accept(ipv6.ICMPTypeEchoReply)
+		return c, ipv6.NewPacketConn(c).SetICMPFilter(&answers)
 	}
-	return l.ListenPacket(ctx, "ip4:icmp", w.Source.String())
+	c, err := l.ListenPacket(ctx, "ip4:icmp", w.Source.String())
+	if err != nil {
+		return nil, err
+	}
+	var answers ipv4.ICMPFilter
+	answers.SetAll(true)
+	answers.Accept(ipv4.ICMPTypeEchoReply)
+	return c, ipv4.NewPacketConn(c).SetICMPFilter(&answers)
 }
 
 // at is an address as the socket wants it: that of a neighbour needs the interface.
