@@ -48,7 +48,7 @@ func TestPain10_SilentDeath(t *testing.T) {
 		d.link("embratel", "up", "")
 		time.Sleep(time.Duration(run*37%50) * 10 * time.Millisecond) // at any moment between two probes
 		dies := []string{"virtua", "embratel"}[run%2]
-		flows := r.trickle(5 * time.Millisecond)
+		flows := r.trickle()
 		died := time.Now()
 		must(t, r.ISP(dies).Lose(100))
 		d.link(dies, "down", "")
@@ -87,12 +87,12 @@ type attempt struct {
 	err   error
 }
 
-// trickle starts one UDP flow after the other from a host.
-func (r *router) trickle(every time.Duration) *trickle {
+// trickle starts a UDP flow from a host every 5 ms.
+func (r *router) trickle() *trickle {
 	k := &trickle{r: r, halt: make(chan struct{}), results: make(chan attempt, 1000), ended: make(chan struct{})}
 	go func() {
 		defer close(k.ended)
-		tick := time.NewTicker(every)
+		tick := time.NewTicker(5 * time.Millisecond)
 		defer tick.Stop()
 		open := 0
 		for n := 0; ; n++ {

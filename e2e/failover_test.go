@@ -45,6 +45,7 @@ func TestPain01_FlowsLeaveDeadLink(t *testing.T) {
 				if translation == "snat" {
 					policy = strings.Replace(policy, `interface = "eth1"`, "interface = \"eth1\"\n  snat = \"189.1.0.2\"", 1)
 				}
+				r.deafServers()
 				d := r.fresh(policy)
 				d.link("virtua", "up", "")
 				var lost, crowded []int
@@ -77,6 +78,17 @@ func TestPain01_FlowsLeaveDeadLink(t *testing.T) {
 					t.Errorf("TCP was reset after %v, want 100 ms at most", resets[len(resets)-1])
 				}
 			})
+		}
+	}
+}
+
+// deafServers makes servers on the internet say nothing about connections that they do not know, as many do that stand behind a firewall.
+func (r *router) deafServers() {
+	r.t.Helper()
+	need(r.t, "nft")
+	for _, c := range []string{"add table inet deaf", "add chain inet deaf out { type filter hook output priority 0; }", "add rule inet deaf out tcp flags rst drop"} {
+		if out, err := r.Internet.Run("nft", c); err != nil {
+			r.t.Fatalf("%v %s", err, out)
 		}
 	}
 }
@@ -212,4 +224,45 @@ func (r *router) crowd(n int, link string) {
 		}
 		return nil
 	}))
+}
+
+// TestIdleTCPSurvives: a connection that says nothing while its link is dead goes on when the link is back; one that does is reset.
+func TestIdleTCPSurvives(t *testing.T) {
+	for how, lose := range map[string][2]func(*router) error{
+		"carrier": {failures["carrier"].lose, failures["carrier"].back},
+		"silence": {func(r *router) error { return r.ISP("virtua").Lose(100) }, func(r *router) error { return r.ISP("virtua").Lose(0) }},
+	} {
+		t.Run(how, func(t *testing.T) {
+			r := newRouter(t, lab.Virtua.OnlyV4(), lab.Embratel.OnlyV4())
+			r.deafServers()
+			d := r.fresh(onto("virtua"))
+			d.link("virtua", "up", "")
+			late, err := r.LAN.Open(lab.Flow{Network: "tcp", From: lab.Host(50, false), To: server(4, 443, false)})
+			must(t, err)
+			defer func() { _ = late.Close() }()
+			c, err := r.LAN.Open(lab.Flow{Network: "tcp", From: lab.Host(50, false), To: server(1, 443, false)})
+			must(t, err)
+			defer func() { _ = c.Close() }()
+			lines := bufio.NewReader(c)
+			_, err = lines.ReadString('\n')
+			must(t, err)
+			busy := r.chatter(lab.Flow{Network: "tcp", From: lab.Host(50, false), To: server(2, 443, false)})
+			must(t, lose[0](r))
+			d.link("virtua", "down", "")
+			busy.broken()
+			time.Sleep(300 * time.Millisecond) // the flows that can move have been forgotten
+			await(t, "the reset of one that speaks late", func() bool {
+				_, err := late.Write([]byte("1\n"))
+				return err != nil
+			})
+			must(t, lose[1](r))
+			d.link("virtua", "up", "")
+			_, err = c.Write([]byte("3\n"))
+			must(t, err)
+			_ = c.SetReadDeadline(time.Now().Add(patience))
+			if _, err := lines.ReadByte(); err != nil {
+				t.Errorf("the idle connection is dead: %v", err)
+			}
+		})
+	}
 }

@@ -3,7 +3,9 @@
 package e2e
 
 import (
+	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -152,5 +154,32 @@ func TestPain25_ContainersFollowThePolicy(t *testing.T) {
 	}
 	if counts["virtua"] != 20 || counts["embratel"] != 10 {
 		t.Errorf("the container's flows: %v, want 20:10", counts)
+	}
+}
+
+// TestSNAT: flows from inside leave with the address of snat, in the family that has one; the router's own sockets keep theirs.
+func TestSNAT(t *testing.T) {
+	r := newRouter(t)
+	for _, a := range []string{"200.252.10.77/24", "2001:db8:200::77/64"} {
+		must(t, r.Router.AddAddress("eth2", netip.MustParsePrefix(a)))
+	}
+	for _, snat := range [][]string{{"200.252.10.77"}, {"200.252.10.77", "2001:db8:200::77"}} {
+		text := strings.Replace(links, `interface = "eth2"`, fmt.Sprintf("interface = \"eth2\"\n  snat = [%q]", strings.Join(snat, `", "`)), 1)
+		r.apply(strings.ReplaceAll(text, `\"`, `"`), `default { via = link.embratel }`, fmt.Sprintf("# %v", snat))
+		for f, v6 := range []bool{false, true} {
+			var want netip.Addr
+			if f < len(snat) {
+				want = netip.MustParseAddr(snat[f])
+			}
+			for _, network := range []string{"tcp", "udp"} {
+				if seen, err := r.LAN.Ask(lab.Flow{Network: network, From: lab.Host(50, v6), To: server(1, 443, v6)}); err != nil || f < len(snat) && seen != want {
+					t.Errorf("snat %v: a flow from inside is seen as %s, %v; want %s", snat, seen, err, want)
+				}
+			}
+			own := r.ISP("embratel").Address(v6).Addr()
+			if seen, err := r.Router.Ask(lab.Flow{Network: "tcp", From: own, To: server(1, 443, v6)}); err != nil || seen != own {
+				t.Errorf("snat %v: the router's own flow is seen as %s, %v; want %s", snat, seen, err, own)
+			}
+		}
 	}
 }

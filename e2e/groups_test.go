@@ -209,6 +209,7 @@ default { via = link.embratel }`)
 				s.Await(20)
 				return s
 			}
+			r.deafServers()
 			moves, stays, returns, other := open(20), open(50), open(100), open(101)
 			if how == "carrier" {
 				must(t, r.ISP("virtua").Unplug())
@@ -218,12 +219,14 @@ default { via = link.embratel }`)
 			d.link("virtua", "down", "")
 			moves.AwaitVia("embratel", 20)
 			returns.AwaitVia("embratel", 20)
+			guest := r.chatter(lab.Flow{Network: "tcp", From: lab.Host(100, false), To: server(8, 443, false)})
 			if how == "carrier" {
 				must(t, r.ISP("virtua").PlugIn())
 			} else {
 				must(t, r.ISP("virtua").Lose(0))
 			}
 			d.link("virtua", "up", "")
+			guest.broken() // it belongs elsewhere
 			stays.Await(20)
 			returns.AwaitVia("virtua", 100)
 			moves.Await(100)

@@ -100,7 +100,7 @@ func onBoth(p peer) (virtua, embratel *lab.Stream) {
 // reloadCost reloads five times under two flows of 500 packets a second and a new flow every 5 ms.
 func reloadCost(p peer) string {
 	a, b := onBoth(p)
-	flows := p.office().trickle(5 * time.Millisecond)
+	flows := p.office().trickle()
 	took := time.Duration(0)
 	for range 5 {
 		began := time.Now()
@@ -126,7 +126,7 @@ func failureCost(p peer, fail func() error) string {
 	r := p.office()
 	a, b := onBoth(p)
 	tcp := r.chatterVia("virtua")
-	flows := r.trickle(5 * time.Millisecond)
+	flows := r.trickle()
 	began := time.Now()
 	must(r.t, fail())
 	time.Sleep(watched)
@@ -138,7 +138,7 @@ func renumberingCost(p peer) string {
 	r := p.office()
 	a, b := onBoth(p)
 	tcp := r.chatterVia("virtua")
-	flows := r.trickle(5 * time.Millisecond)
+	flows := r.trickle()
 	began := time.Now()
 	must(r.t, r.Renumber("virtua", netip.MustParsePrefix("189.77.0.0/24")))
 	time.Sleep(watched)
@@ -186,8 +186,8 @@ func oldFlows(a, b *lab.Stream, tcp *chatter, began time.Time) string {
 	}
 	reset := "TCP hangs"
 	select {
-	case <-tcp.end:
-		reset = fmt.Sprintf("TCP reset after %v", tcp.at.Sub(began).Round(time.Millisecond))
+	case err := <-tcp.end:
+		reset = fmt.Sprintf("TCP ended after %v (%v)", tcp.at.Sub(began).Round(time.Millisecond), errors.Unwrap(err))
 	default:
 	}
 	return fmt.Sprintf("; %s; %s; the other link's flow lost %d of %d", moved, reset, rb.Lost, rb.Sent)

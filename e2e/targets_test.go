@@ -149,3 +149,33 @@ func (r *router) certificate(a netip.Addr) tls.Certificate {
 	set.Setenv("SSL_CERT_FILE", file)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
+
+// TestProbesDoNotLeak: after fifty changes of the policy and fifty of the links the daemon has as many files and threads as before, nearly.
+func TestProbesDoNotLeak(t *testing.T) {
+	r := newRouter(t)
+	policy := func(n int) string {
+		health := fmt.Sprintf("health {\n hold = \"0s\"\n targets = [\"gateway\", \"198.51.100.9\", \"tcp://198.51.100.9:443\", \"198.51.100.%d\"]\n}", 10+n)
+		return strings.Replace(links, `health { hold = "0s" }`, health, 1) + balanced + `default { via = group.balanced }`
+	}
+	d := r.fresh(policy(0))
+	d.link("virtua", "up", "")
+	count := func(what string) int {
+		list, err := os.ReadDir(fmt.Sprintf("/proc/%d/%s", d.cmd.Process.Pid, what))
+		must(t, err)
+		return len(list)
+	}
+	await(t, "the first probes", func() bool { return len(d.link("virtua", "up", "").Targets) == 5 })
+	files, threads := count("fd"), count("task")
+	for n := 1; n <= 50; n++ {
+		r.apply(policy(n))
+		must(t, r.ISP("virtua").Unplug())
+		d.link("virtua", "down", "")
+		must(t, r.ISP("virtua").PlugIn())
+		d.link("virtua", "up", "")
+	}
+	await(t, "the files to be closed", func() bool { return count("fd") <= files+4 })
+	t.Logf("%d files and %d threads before, %d and %d after", files, threads, count("fd"), count("task"))
+	if count("task") > threads+6 {
+		t.Errorf("%d threads, %d before", count("task"), threads)
+	}
+}

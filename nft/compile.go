@@ -5,6 +5,7 @@ package nft
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"go4.org/netipx"
@@ -202,6 +203,7 @@ func (c *compiler) choose() {
 			rules = append(rules, rule(inSet{selector: address(destination, int(f)), set: nearby(f)}, accept).because("main knows the way"))
 		}
 	}
+	rules = append(rules, c.strays()...)
 	ours := append(c.linkNumbers(goTo("rules")), Element{From: host32(0), Verdict: goTo("nowhere")})
 	rules = append(rules, rule(dispatch{selector: fibDaddrOIF, elems: distinct(ours)}).because("main would send it to a link, or nowhere"))
 	var links []Element
@@ -213,6 +215,19 @@ func (c *compiler) choose() {
 	}
 	c.chain("choose", nil, rules...)
 	c.chain("nowhere", nil, rule(ofType{side: destination, typ: unix.RTN_UNICAST}, goTo("rules")))
+}
+
+// strays are TCP segments that belong to no flow and begin none. Usually such a connection is taken up again: it is one from before a restart. While
+// a link is dead it is one of that link whose translation the kernel has forgotten (it does so by itself when the address goes), and can only end:
+// the far end knows the old address, and may never answer another.
+func (c *compiler) strays() []Rule {
+	var out []Rule
+	for _, f := range policy.Families {
+		if c.relevant[f] && slices.ContainsFunc(c.plan.Links, func(l policy.PlannedLink) bool { return l.Lost(f) }) {
+			out = append(out, rule(ofFamily(f), noSYN, counter{}, reject{tcp: true}).because("TCP of a link that is dead"))
+		}
+	}
+	return out
 }
 
 // onlyRelevant lets packets pass of a family that no link carries.

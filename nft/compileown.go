@@ -2,11 +2,7 @@
 
 package nft
 
-import (
-	"golang.org/x/sys/unix"
-
-	"enlace/policy"
-)
+import "enlace/policy"
 
 // output decides for the router's own packets. The kernel has chosen a source address before any hook, from the default
 // block's table: what no rule takes keeps that choice. A socket that carries a mark of ours, or that was routed by the address
@@ -15,9 +11,6 @@ func (c *compiler) output() {
 	own := c.policyRules(true)
 	rules := []Rule{
 		rule(equals{selector: marked(false, c.mask), value: host32(0), not: true}, accept).because("the socket has a mark of ours"),
-		// What the router says about a flow of others goes where that came from.
-		rule(isRelated, accept).because("an error about a flow"),
-		rule(isReset, ofType{side: source, typ: unix.RTN_LOCAL, not: true}, accept).because("the end of a flow of others"),
 		rule(dispatch{selector: marked(true, c.mask), set: flowsMap}).because("a known flow stays on its link"),
 	}
 	if len(own) > 0 {

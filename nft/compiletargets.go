@@ -66,7 +66,6 @@ func (c *compiler) leaving() {
 			continue
 		}
 		rules := []Rule{
-			rule(isReset, accept).because("the answer of the next rule"),
 			rule(equals{selector: l4proto, value: []byte{uint8(policy.TCP)}}, counter{}, reject{tcp: true}).because("TCP learns at once that its link is dead"),
 		}
 		if name == "leave" {

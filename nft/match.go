@@ -194,7 +194,6 @@ type inState struct {
 var (
 	isNew      = inState{8, "new"}
 	isOngoing  = inState{2 | 4, "established,related"}
-	isRelated  = inState{4, "related"}
 	isNoFlow   = inState{1 | 64, "invalid,untracked"}
 	familyName = [2]string{"ipv4", "ipv6"}
 )
@@ -221,17 +220,17 @@ func (original) encode(e *encoder) {
 	e.add(&expr.Ct{Key: expr.CtKeyDIRECTION, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{0}})
 }
 
-// tcpReset matches TCP segments that reset the connection (RFC 9293, control bits).
-type tcpReset struct{}
+// midstream matches TCP segments that do not begin a connection (RFC 9293, control bits).
+type midstream struct{}
 
-// isReset is that match.
-var isReset tcpReset
+// noSYN is that match.
+var noSYN midstream
 
-func (tcpReset) text() string { return "tcp flags rst" }
+func (midstream) text() string { return "tcp flags & syn == 0x0" }
 
-func (tcpReset) encode(e *encoder) {
+func (midstream) encode(e *encoder) {
 	e.load(selector{l4: unix.IPPROTO_TCP, load: []expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1}}})
-	e.add(&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{4}, Xor: []byte{0}}, &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: []byte{0}})
+	e.add(&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{2}, Xor: []byte{0}}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{0}})
 }
 
 // translated matches flows whose source somebody translates.
@@ -288,20 +287,15 @@ func (m ofFamily) encode(e *encoder) { e.needFamily(1 + int(m)) }
 type ofType struct {
 	side int
 	typ  uint32 // RTN_LOCAL or RTN_UNICAST
-	not  bool
 }
 
 func (m ofType) text() string {
-	is := " type "
-	if m.not {
-		is = " type != "
-	}
-	return "fib " + [2]string{"saddr", "daddr"}[m.side] + is + map[uint32]string{unix.RTN_LOCAL: "local", unix.RTN_UNICAST: "unicast"}[m.typ]
+	return "fib " + [2]string{"saddr", "daddr"}[m.side] + " type " + map[uint32]string{unix.RTN_LOCAL: "local", unix.RTN_UNICAST: "unicast"}[m.typ]
 }
 
 func (m ofType) encode(e *encoder) {
 	e.add(
 		&expr.Fib{Register: 1, FlagSADDR: m.side == source, FlagDADDR: m.side == destination, ResultADDRTYPE: true},
-		&expr.Cmp{Op: op(m.not), Register: 1, Data: host32(m.typ)},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: host32(m.typ)},
 	)
 }

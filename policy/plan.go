@@ -88,6 +88,11 @@ type PlannedLink struct {
 	Pos        Pos
 }
 
+// Lost tells whether the link is dead in a family that it had: one that works in the other and never had this one is not lost.
+func (l PlannedLink) Lost(f Family) bool {
+	return l.Dead[f] && (l.Paths[f] != nil || l.State.fitness() < useful)
+}
+
 // Path is a link's way to the internet in one family.
 type Path struct {
 	Address netip.Addr
