@@ -246,6 +246,8 @@ func TestIdleTCPSurvives(t *testing.T) {
 			lines := bufio.NewReader(c)
 			_, err = lines.ReadString('\n')
 			must(t, err)
+			_, err = c.Write([]byte("3 after 5s\n")) // the far end is the first to speak when the link is back
+			must(t, err)
 			busy := r.chatter(lab.Flow{Network: "tcp", From: lab.Host(50, false), To: server(2, 443, false)})
 			must(t, lose[0](r))
 			d.link("virtua", "down", "")
@@ -257,8 +259,6 @@ func TestIdleTCPSurvives(t *testing.T) {
 			})
 			must(t, lose[1](r))
 			d.link("virtua", "up", "")
-			_, err = c.Write([]byte("3\n"))
-			must(t, err)
 			_ = c.SetReadDeadline(time.Now().Add(patience))
 			if _, err := lines.ReadByte(); err != nil {
 				t.Errorf("the idle connection is dead: %v", err)

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
@@ -83,7 +84,7 @@ func acceptAll(l net.Listener) {
 	}
 }
 
-// serveTCP writes the client's address in a line. Then for every number that it reads in a line it sends so many bytes.
+// serveTCP writes the client's address in a line. Then for every number that it reads in a line it sends so many bytes: "100 after 3s" later.
 func serveTCP(c net.Conn) {
 	defer func() { _ = c.Close() }()
 	if _, err := fmt.Fprintln(c, c.RemoteAddr()); err != nil {
@@ -92,9 +93,13 @@ func serveTCP(c net.Conn) {
 	lines := bufio.NewScanner(c)
 	chunk := make([]byte, 16<<10)
 	for lines.Scan() {
-		n, err := strconv.Atoi(strings.TrimSpace(lines.Text()))
+		number, delay, later := strings.Cut(strings.TrimSpace(lines.Text()), " after ")
+		n, err := strconv.Atoi(number)
 		if err != nil {
 			return
+		}
+		if wait, err := time.ParseDuration(delay); later && err == nil {
+			time.Sleep(wait)
 		}
 		for ; n > 0; n -= len(chunk) {
 			if _, err := c.Write(chunk[:min(n, len(chunk))]); err != nil {
