@@ -52,6 +52,11 @@ func TestPain10_SilentDeath(t *testing.T) {
 		died := time.Now()
 		must(t, r.ISP(dies).Lose(100))
 		d.link(dies, "down", "")
+		for n := range 4 { // the router's own, as its resolver's
+			if link := r.ask(r.Router, lab.Flow{Network: "udp", To: server(n+1, 443, false)}); link == dies {
+				t.Errorf("the router's own flow left by %s, which is dead", link)
+			}
+		}
 		time.Sleep(200 * time.Millisecond)
 		k := flows.stop()
 		took = append(took, k.lastFailed().Sub(died))

@@ -25,6 +25,7 @@ const (
 	LinkHolding      Code = "link-holding"
 	LinkUnproved     Code = "link-unproved"
 	LinkDrained      Code = "link-drained"
+	DrainedUnread    Code = "drained-unread"
 	TargetSilent     Code = "target-silent"
 	LastResort       Code = "last-resort"
 )

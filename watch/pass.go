@@ -27,6 +27,7 @@ type Kernel struct {
 	held    rtnl.State                  // what of routes and rules is in force by our own doing, as far as this process knows
 	names   []byte                      // that could not be written
 	health  *health                     // this process's own probes; nil: those of a daemon count, if one runs
+	drained map[string]policy.Drain     // as last read
 	inForce atomic.Pointer[policy.Plan] // the last that was committed
 	later   func(task)                  // does what can wait; nil: at once
 	// onward: what is refused does not undo the rest. A daemon tries again, and its links do not depend on each other.
@@ -140,9 +141,11 @@ func (k *Kernel) Compare(p policy.Policy) (*Pass, error) {
 	} else {
 		facts.Standings, _ = k.health.standings()
 	}
-	if facts.Drained, err = k.files.drained(); err != nil {
-		return nil, err
+	drained, unread := k.files.drained()
+	if unread == nil {
+		k.drained = drained
 	}
+	facts.Drained = k.drained
 	pass.Facts = facts
 	pass.Plan, pass.Problems = policy.Derive(p, facts)
 	if k.health != nil { // a link that has come back is on hold before it is used
@@ -152,6 +155,9 @@ func (k *Kernel) Compare(p policy.Policy) (*Pass, error) {
 			pass.Plan, pass.Problems = policy.Derive(p, facts)
 		}
 		pass.Facts = facts
+	}
+	if unread != nil { // the links have to be followed all the same
+		pass.Problems = append(pass.Problems, policy.Problem{Code: policy.DrainedUnread, Subject: "drained links", Text: unread.Error()})
 	}
 	pass.want, pass.earlier = k.compile(pass.Plan), k.inForce.Load()
 	if have.Sysctls, err = rtnl.ReadSysctls(pass.want.routes.Sysctls); err != nil {
