@@ -35,7 +35,10 @@ while [ ! -e %s ]; do sleep 0.05; done
 	d := r.fresh(text, fmt.Sprintf("settings { on_change = %q }\n", failing), balanced, `default { via = group.balanced }`)
 	d.link("virtua", "up", "")
 	must(t, os.WriteFile(gate, nil, 0o600)) // what happened until now
-	await(t, "the first runs", func() bool { b, _ := os.ReadFile(heard); return strings.Contains(string(b), "|up|") })
+	await(t, "the first runs", func() bool {
+		b, _ := os.ReadFile(heard)
+		return strings.Contains(string(b), "|up|") && strings.HasSuffix(string(b), "}\n")
+	})
 	must(t, os.Remove(gate))
 	must(t, os.WriteFile(heard, nil, 0o600))
 

@@ -112,6 +112,38 @@ func TestPain08_Forwards(t *testing.T) {
 	}
 }
 
+// TestInboundThroughAnyLink: what comes in is answered through a link that is on hold, and through one whose targets alone are silent.
+func TestInboundThroughAnyLink(t *testing.T) {
+	r := newRouter(t, lab.Virtua.OnlyV4(), lab.Embratel.OnlyV4())
+	must(t, r.ServeIn(r.LAN, 8080))
+	d := r.fresh(strings.Replace(plain, `link "virtua" { interface = "eth1" }`, "link \"virtua\" {\n  interface = \"eth1\"\n  health { targets = \"198.51.100.2\" }\n}", 1), `
+forward "web" {
+  link     = link.virtua
+  protocol = ["tcp", "udp"]
+  port     = 80
+  to       = "10.1.0.20:8080"
+}`)
+	d.link("virtua", "up", "")
+	for state, change := range map[string]func() error{
+		"down":    func() error { return r.ISP("virtua").Mute([]byte{198, 51, 100, 2}) },
+		"holding": func() error { return r.ISP("virtua").Mute() },
+	} {
+		if state == "holding" {
+			must(t, r.ISP("virtua").Mute([]byte{198, 51, 100, 2}))
+			d.link("virtua", "down", "")
+		}
+		must(t, change())
+		d.link("virtua", state, "")
+		for n := 10; n < 14; n++ {
+			for _, network := range []string{"tcp", "udp"} {
+				if !r.inbound(network, "virtua", 80, lab.Remote(n, false)) {
+					t.Errorf("a forward of a link that is %s does not answer over %s", state, network)
+				}
+			}
+		}
+	}
+}
+
 // TestHairpin: a host inside reaches a forward by the public address, over whatever link, and the host that it leads to reaches itself.
 // Without hairpin, and without permission, it does not.
 func TestHairpin(t *testing.T) {

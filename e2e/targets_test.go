@@ -50,6 +50,13 @@ func TestTargets(t *testing.T) {
 			}
 			must(t, back())
 			d.link("virtua", "up", "")
+			if target == "neighbour" { // its socket ends with the interface
+				must(t, r.Router.Down("eth1"))
+				must(t, r.switchOn("virtua"))
+				d.awaitIdle()
+				time.Sleep(1200 * time.Millisecond)
+				d.link("virtua", "up", "")
+			}
 			d.stop()
 		})
 	}

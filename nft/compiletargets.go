@@ -37,7 +37,8 @@ func (c *compiler) targets() {
 var notOwn = equals{selector: iif, value: host32(0), not: true}
 
 // leavers are the rules that take packets of flows off a link that they are to leave. The router's own stay: a socket that is bound to a dead
-// link means it, as a probe does, and cannot be told from one that is not.
+// link means it, as a probe does, and cannot be told from one that is not. Answers to what came in through the link stay, too: they cannot go
+// anywhere else, and a link that is on hold, or whose targets alone are silent, may well carry them.
 func (c *compiler) leavers(l policy.PlannedLink, t policy.Tenure) []Rule {
 	var out []Rule
 	for _, f := range policy.Families {
@@ -50,7 +51,7 @@ func (c *compiler) leavers(l policy.PlannedLink, t policy.Tenure) []Rule {
 		}
 		c.leaves[place] = true
 		far := inSet{selector: address(destination, int(f)), set: nearby(f), not: true} // the modem may still be asked
-		out = append(out, rule(far, notOwn, goTo(place)))
+		out = append(out, rule(far, notOwn, isOriginal, goTo(place)))
 	}
 	return out
 }
@@ -65,11 +66,14 @@ func (c *compiler) leaving() {
 		if !c.leaves[name] {
 			continue
 		}
-		rules := []Rule{
-			rule(equals{selector: l4proto, value: []byte{uint8(policy.TCP)}}, counter{}, reject{tcp: true}).because("TCP learns at once that its link is dead"),
-		}
+		var rules []Rule
 		if name == "leave" {
-			rules = append(rules, rule(isOriginal, isTranslated, counter{}, goTo("rules")).because("moves to another link"))
+			rules = append(rules, rule(isSYN, isTranslated, counter{}, goTo("rules")).because("nothing is established yet"))
+		}
+		rules = append(rules,
+			rule(equals{selector: l4proto, value: []byte{uint8(policy.TCP)}}, counter{}, reject{tcp: true}).because("TCP learns at once that its link is dead"))
+		if name == "leave" {
+			rules = append(rules, rule(isTranslated, counter{}, goTo("rules")).because("moves to another link"))
 		}
 		c.chain(name, nil, append(rules, rule(counter{}, drop).because("until the flow is forgotten"))...)
 	}

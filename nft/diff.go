@@ -29,9 +29,19 @@ func (ch *Change) Len() int { return len(ch.lines) }
 func (ch *Change) Lines() []string {
 	out := make([]string, len(ch.lines))
 	for i, l := range ch.lines {
-		out[i] = strings.TrimSpace(l())
+		out[i] = shortened(strings.TrimSpace(l()))
 	}
 	return out
+}
+
+// longestLine is how much of a line people are shown: a choice among 256 buckets is one.
+const longestLine = 400
+
+func shortened(line string) string {
+	if len(line) > longestLine {
+		return line[:longestLine] + " ..."
+	}
+	return line
 }
 
 // Recall returns List.Bytes of a list that had that hash, or nil when they were not kept.

@@ -233,6 +233,19 @@ func (midstream) encode(e *encoder) {
 	e.add(&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{2}, Xor: []byte{0}}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{0}})
 }
 
+// opening matches TCP segments that ask for a connection (RFC 9293, control bits).
+type opening struct{}
+
+// isSYN is that match.
+var isSYN opening
+
+func (opening) text() string { return "tcp flags & (syn | ack) == syn" }
+
+func (opening) encode(e *encoder) {
+	e.load(selector{l4: unix.IPPROTO_TCP, load: []expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1}}})
+	e.add(&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{2 | 16}, Xor: []byte{0}}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{2}})
+}
+
 // translated matches flows whose source somebody translates.
 type translated struct{}
 

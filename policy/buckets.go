@@ -22,102 +22,84 @@ type Bucket struct {
 
 // contender is a member of a group in the contest for buckets.
 type contender struct {
-	name   string
-	share  Share
-	alive  bool
-	number int // in the order of the group
+	name  string
+	share Share
+	alive bool
 }
 
 // spread divides the buckets among contenders by weighted rendezvous hashing: each bucket likes every contender, by its name, more or less,
-// and gets the one that it likes best. Weights are kept exactly, to the bucket, because whoever has his share takes no more. Who does not live
-// loses his buckets, and nobody else does; when he lives again he has the same ones.
+// and belongs to the one that it likes best. Weights are kept because whoever has his share takes no more. The buckets of one who does not live are
+// divided among the others in the same way. So what a bucket's order is depends on nobody's life: when one dies his buckets move and no
+// others, and when he lives again the same ones come back.
 func spread(list []contender) []Bucket {
-	owner := make([]int, Buckets)
-	for b := range owner {
-		owner[b] = -1
+	if !slices.ContainsFunc(list, func(c contender) bool { return c.alive }) {
+		return nil
 	}
-	rest := slices.Clone(list)
-	allot(owner, rest)
-	home := slices.Clone(owner)
-	for _, c := range list {
-		if c.alive {
-			continue
-		}
-		rest = slices.DeleteFunc(rest, func(r contender) bool { return r.number == c.number })
-		for b := range owner {
-			if owner[b] == c.number {
-				owner[b] = -1
+	all := make([]int, Buckets)
+	for b := range all {
+		all[b] = b
+	}
+	out := make([]Bucket, Buckets)
+	divide(out, all, list, false)
+	return out
+}
+
+// divide gives some buckets to contenders, those of the dead to the others.
+func divide(out []Bucket, buckets []int, list []contender, away bool) {
+	for at, got := range allot(buckets, list) {
+		if c := list[at]; c.alive {
+			for _, b := range got {
+				out[b] = Bucket{Link: c.share.Link, Away: away}
 			}
+		} else if len(got) > 0 {
+			divide(out, got, slices.Delete(slices.Clone(list), at, at+1), true)
 		}
-		allot(owner, rest)
 	}
-	out := make([]Bucket, 0, Buckets)
-	for b, n := range owner {
-		if n < 0 {
-			return nil // nobody lives
+}
+
+// allot gives each contender his share of some buckets.
+func allot(buckets []int, list []contender) [][]int {
+	type liking struct {
+		bucket, at int
+		score      float64
+	}
+	var likings []liking
+	for _, b := range buckets {
+		for at, c := range list {
+			likings = append(likings, liking{b, at, c.score(b)})
 		}
-		out = append(out, Bucket{Link: list[n].share.Link, Away: n != home[b]})
+	}
+	slices.SortFunc(likings, func(a, b liking) int {
+		return cmp.Or(cmp.Compare(b.score, a.score), a.bucket-b.bucket, a.at-b.at)
+	})
+	out, room, owned := make([][]int, len(list)), quotas(buckets, list), map[int]bool{}
+	for _, l := range likings {
+		if !owned[l.bucket] && room[l.at] > 0 {
+			owned[l.bucket] = true
+			out[l.at] = append(out[l.at], l.bucket)
+			room[l.at]--
+		}
 	}
 	return out
 }
 
-// allot gives the buckets that have no owner to contenders, up to the share of each.
-func allot(owner []int, list []contender) {
-	if len(list) == 0 {
-		return
-	}
-	room := quotas(list)
-	for _, n := range owner {
-		if n >= 0 {
-			room[n]--
-		}
-	}
-	type liking struct {
-		bucket, number int
-		score          float64
-	}
-	var likings []liking
-	for b, n := range owner {
-		if n >= 0 {
-			continue
-		}
-		for _, c := range list {
-			likings = append(likings, liking{b, c.number, c.score(b)})
-		}
-	}
-	slices.SortFunc(likings, func(a, b liking) int {
-		return cmp.Or(cmp.Compare(b.score, a.score), a.bucket-b.bucket, a.number-b.number)
-	})
-	for _, l := range likings {
-		if owner[l.bucket] < 0 && room[l.number] > 0 {
-			owner[l.bucket] = l.number
-			room[l.number]--
-		}
-	}
-	for _, l := range likings { // what rounding left over
-		if owner[l.bucket] < 0 {
-			owner[l.bucket] = l.number
-		}
-	}
-}
-
-// quotas are how many buckets each contender should have, by number: whole ones by weight, and the rest to the largest remainders.
-func quotas(list []contender) map[int]int {
+// quotas are how many of some buckets each contender should have: whole ones by weight; the rest goes by a lot that likes large remainders, because
+// with the largest remainder always winning, the same contender would gain in each of many small divisions.
+func quotas(buckets []int, list []contender) []int {
 	total := 0
 	for _, c := range list {
 		total += c.share.Weight
 	}
-	out, left := map[int]int{}, Buckets
-	byRemainder := slices.Clone(list)
-	for _, c := range list {
-		out[c.number] = Buckets * c.share.Weight / total
-		left -= out[c.number]
+	out, order, left := make([]int, len(list)), make([]int, len(list)), len(buckets)
+	lots := make([]float64, len(list))
+	for at, c := range list {
+		out[at], order[at] = len(buckets)*c.share.Weight/total, at
+		left -= out[at]
+		lots[at] = c.score(Buckets+buckets[0]) / float64(c.share.Weight) * float64(len(buckets)*c.share.Weight%total)
 	}
-	slices.SortStableFunc(byRemainder, func(a, b contender) int {
-		return Buckets*b.share.Weight%total - Buckets*a.share.Weight%total
-	})
-	for _, c := range byRemainder[:left] {
-		out[c.number]++
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(lots[b], lots[a]) })
+	for _, at := range order[:left] {
+		out[at]++
 	}
 	return out
 }

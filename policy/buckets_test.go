@@ -13,47 +13,36 @@ import (
 func contenders(r *rand.Rand, n int) []contender {
 	list := make([]contender, n)
 	for i := range list {
-		list[i] = contender{name: fmt.Sprintf("link%d", i), share: Share{Link: 10 + i, Weight: 1 + r.IntN(8)}, alive: true, number: i}
+		list[i] = contender{name: fmt.Sprintf("link%d", i), share: Share{Link: 10 + i, Weight: 1 + r.IntN(8)}, alive: true}
 	}
 	return list
 }
 
-// TestBucketsStay: when members die, buckets of the living stay where they are; shares are those of the weights among the living, to two buckets;
-// and when all live again everything is as it was.
+// TestBucketsStay: members die and live again in any order. Each time only the buckets of that one move; shares are those of the weights among the
+// living, nearly; and when all live everything is as it was.
 func TestBucketsStay(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		list := contenders(r, 2+r.IntN(6))
 		home := spread(list)
-		dead, total := 0, 0
-		for i := range list {
-			if dead < len(list)-1 && r.IntN(3) == 0 {
-				list[i].alive = false
-				dead++
-			} else {
-				total += list[i].share.Weight
+		for range 12 {
+			before := spread(list)
+			i := r.IntN(len(list))
+			list[i].alive = !list[i].alive
+			now := spread(list)
+			if now == nil {
+				list[i].alive = true
+				continue
 			}
-		}
-		now := spread(list)
-		counts := map[int]int{}
-		for b := range now {
-			counts[now[b].Link]++
-			was := list[home[b].Link-10]
-			if was.alive && (now[b].Link != home[b].Link || now[b].Away) {
-				t.Fatalf("seed %d: bucket %d moved from a link that lives", seed, b)
+			for b := range now {
+				if now[b].Link != before[b].Link && now[b].Link != list[i].share.Link && before[b].Link != list[i].share.Link {
+					t.Fatalf("seed %d: %s changed, and bucket %d moved from %d to %d", seed, list[i].name, b, before[b].Link, now[b].Link)
+				}
+				if now[b].Away != (now[b].Link != home[b].Link) {
+					t.Fatalf("seed %d: bucket %d of %d on %d is away: %v", seed, b, home[b].Link, now[b].Link, now[b].Away)
+				}
 			}
-			if !was.alive && !now[b].Away {
-				t.Fatalf("seed %d: bucket %d is not away", seed, b)
-			}
-		}
-		for _, c := range list {
-			want := float64(Buckets*c.share.Weight) / float64(total)
-			if c.alive && math.Abs(float64(counts[c.share.Link])-want) > float64(2+dead) {
-				t.Errorf("seed %d: %s has %d buckets, want %.1f", seed, c.name, counts[c.share.Link], want)
-			}
-			if !c.alive && counts[c.share.Link] > 0 {
-				t.Errorf("seed %d: %s is dead and has %d buckets", seed, c.name, counts[c.share.Link])
-			}
+			sharesNearly(t, seed, list, now)
 		}
 		for i := range list {
 			list[i].alive = true
@@ -62,6 +51,35 @@ func TestBucketsStay(t *testing.T) {
 			if again != home[b] {
 				t.Fatalf("seed %d: bucket %d did not come home", seed, b)
 			}
+		}
+	}
+}
+
+// sharesNearly tests that the living have their shares: to the bucket when all live, within 1.5 points when one is dead, and 5 when several are.
+func sharesNearly(t *testing.T, seed uint64, list []contender, buckets []Bucket) {
+	t.Helper()
+	counts, total, dead := map[int]int{}, 0, 0
+	for _, b := range buckets {
+		counts[b.Link]++
+	}
+	for _, c := range list {
+		if c.alive {
+			total += c.share.Weight
+		} else {
+			dead++
+		}
+	}
+	off := 1.0
+	switch {
+	case dead > 1:
+		off = 0.05 * Buckets
+	case dead == 1:
+		off = 0.015 * Buckets
+	}
+	for _, c := range list {
+		want := float64(Buckets*c.share.Weight) / float64(total)
+		if got := counts[c.share.Link]; c.alive && math.Abs(float64(got)-want) > off || !c.alive && got > 0 {
+			t.Errorf("seed %d: %s (alive %v) has %d buckets, want %.1f", seed, c.name, c.alive, got, want)
 		}
 	}
 }

@@ -27,7 +27,7 @@ func (d *deriver) inUse() {
 			each(r.Via[f])
 		}
 		for i, l := range d.plan.Links {
-			stays := l.States[f] == Drained && !d.facts.Drained[l.Name].Now
+			stays := l.States[f] == Drained && !d.facts.Drained[l.Name].Now && d.facts.Standings[l.Name][f].State != Down
 			d.plan.Links[i].Dead[f] = d.fitness(i, f) < useful && !stays && !used[i]
 		}
 	}
@@ -104,7 +104,7 @@ func (d *deriver) members(g Group, f Family, planned *PlannedGroup) {
 			continue
 		}
 		link := d.linkAt[m.Link]
-		c := contender{name: m.Link, share: Share{Link: link, Weight: m.Weight}, alive: d.fitness(link, f) == fitness, number: len(list)}
+		c := contender{name: m.Link, share: Share{Link: link, Weight: m.Weight}, alive: d.fitness(link, f) == fitness}
 		list = append(list, c)
 		if c.alive {
 			planned.Live[f] = append(planned.Live[f], c.share)
@@ -120,6 +120,9 @@ func (d *deriver) fitness(link int, f Family) int {
 	l := d.plan.Links[link]
 	if l.Paths[f] == nil {
 		return 0
+	}
+	if l.States[f] == Holding && d.facts.Standings[l.Name][f].Silent {
+		return Down.fitness()
 	}
 	return l.States[f].fitness()
 }

@@ -22,8 +22,8 @@ type Health struct {
 	LongestHold time.Duration // the hold doubles each time that the link fails soon again, up to this
 }
 
-// DefaultHealth is the health of a link whose policy says nothing about it. A link that dies right after it answered is noticed after
-// Silence at the latest; the half interval that it takes less on average pays for new flows to be established within a second.
+// DefaultHealth is the health of a link whose policy says nothing about it. A link that answers within 100 ms and dies right after it answered is
+// noticed after Silence, a slower one after as much more as its answers take; new flows are to succeed within a second.
 func DefaultHealth() Health {
 	return Health{
 		Quorum:      1,
@@ -103,6 +103,7 @@ func (h Health) TargetsIn(f Family) []Probe {
 
 // Standing is what is known of a link beyond what the host shows: the answers of its targets.
 type Standing struct {
-	State State // empty: not probed
-	Why   string
+	State  State // empty: not probed
+	Why    string
+	Silent bool // on hold, and not heard just now
 }

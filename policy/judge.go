@@ -6,6 +6,7 @@ import "strings"
 
 // judge fills in the states of a link: what the host shows, corrected by what the answers of its targets show, and by what a person wants.
 func (d *deriver) judge(l Link, planned *PlannedLink) {
+	d.unfitting(l)
 	standings := d.facts.Standings[l.Name]
 	subject := "link " + l.Name
 	if planned.Paths[V4] == nil && planned.Paths[V6] == nil {
@@ -38,10 +39,35 @@ func (d *deriver) judge(l Link, planned *PlannedLink) {
 			}
 		}
 		planned.State = Drained
-		d.problem(LinkDrained, subject, l.Pos, "drained %s: it gets no new flows; enlace undrain %s puts it back", drain.Why, l.Name)
+		what := "it gets no new flows while others work"
+		if drain.Now {
+			what += ", and lost those that it had"
+		}
+		d.problem(LinkDrained, subject, l.Pos, "drained %s: %s; enlace undrain %s puts it back", drain.Why, what, l.Name)
+		for _, family := range Families {
+			if s := standings[family]; planned.Paths[family] != nil && s.State == Down {
+				d.problem(LinkSilent, subject, l.Pos, "%s", s.Why)
+			}
+		}
 		return
 	}
 	d.tell(l, planned, best, standings)
+}
+
+// unfitting tells of addresses of the policy that do not go with the host: a target that is the host itself answers whatever the link does, and an
+// address of another interface is not one that answers come back to.
+func (d *deriver) unfitting(l Link) {
+	for _, t := range l.Health.Targets {
+		if t.Address.IsValid() && d.facts.Has(t.Address) {
+			d.problem(TargetUnusable, "link "+l.Name, l.Pos, "target %s is an address of this host, which answers whatever the link does", t)
+		}
+	}
+	i, _ := d.facts.InterfaceNamed(l.Interface)
+	for _, a := range l.SNAT {
+		if a.IsValid() && d.facts.Has(a) && !i.has(a) {
+			d.problem(SNATElsewhere, "link "+l.Name, l.Pos, "snat = %q is an address of another interface: its provider does not bring the answers to %s", a, l.Interface)
+		}
+	}
 }
 
 // stateCodes are the problems of links that are not simply up.

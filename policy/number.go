@@ -34,63 +34,74 @@ func MarkOf(n uint8, mask uint32) uint32 {
 // name has already, otherwise the lowest that is free, in the order of the policy, links first. Two routers that start with the
 // same policy agree; and a link keeps its number while it lives, because living flows carry it.
 func (p Policy) Number(present map[string]uint8) Numbers {
-	taken := map[uint8]bool{}
+	a := assigner{present: present, last: LastNumber(p.Settings.MarkMask)}
 	for _, l := range p.Links {
-		taken[l.Mark] = true
+		a.taken[l.Mark] = true
 	}
 	for _, g := range p.Groups {
-		taken[g.Mark] = true
+		a.taken[g.Mark] = true
 	}
-	var n Numbers
-	for _, l := range p.Links {
-		number := l.Mark
-		if had := present[l.Name]; number == 0 && !taken[had] && int(had) <= LastNumber(p.Settings.MarkMask) {
-			number = had
-			taken[had] = true
-		}
-		n.Links = append(n.Links, number)
-	}
-	next := uint8(0)
-	assign := func(wanted uint8) uint8 {
-		if wanted != 0 {
-			return wanted
-		}
-		for next++; taken[next]; next++ {
-		}
-		taken[next] = true
-		return next
-	}
-	for i, number := range n.Links {
-		n.Links[i] = assign(number)
-	}
-	for _, g := range p.Groups {
-		if g.By != ByRoute && g.Mark == 0 {
-			n.Groups = append(n.Groups, 0)
-			continue
-		}
-		n.Groups = append(n.Groups, assign(g.Mark))
-	}
+	n := Numbers{Links: a.had(p.Links, Ordinary)} // whatever living flows carry is kept before anything new is given away
 	if p.Has(Keep) {
-		n.Steady = p.more(Steady, present, taken, assign)
+		n.Steady = a.had(p.Links, Steady)
 	}
 	if p.Has(Failback) {
-		n.Guests = p.more(Guest, present, taken, assign)
+		n.Guests = a.had(p.Links, Guest)
 	}
+	a.fill(n.Links)
+	for _, g := range p.Groups {
+		number := g.Mark
+		if g.By == ByRoute && number == 0 {
+			number = a.free()
+		}
+		n.Groups = append(n.Groups, number)
+	}
+	a.fill(n.Steady)
+	a.fill(n.Guests)
 	return n
 }
 
-// more are another number for each link.
-func (p Policy) more(t Tenure, present map[string]uint8, taken map[uint8]bool, assign func(uint8) uint8) []uint8 {
-	out := make([]uint8, len(p.Links))
-	for i, l := range p.Links {
-		if had := present[NumberKey(l.Name, t)]; had != 0 && !taken[had] && int(had) <= LastNumber(p.Settings.MarkMask) {
-			out[i], taken[had] = had, true
+// assigner gives numbers away, each once.
+type assigner struct {
+	present map[string]uint8
+	last    int
+	taken   [256]bool
+	next    int
+}
+
+// had are the numbers that links ask for or have already, 0 where they do neither.
+func (a *assigner) had(links []Link, t Tenure) []uint8 {
+	out := make([]uint8, len(links))
+	for i, l := range links {
+		if t == Ordinary {
+			out[i] = l.Mark
+		}
+		if had := a.present[NumberKey(l.Name, t)]; out[i] == 0 && !a.taken[had] && int(had) <= a.last {
+			out[i] = had
+			a.taken[had] = true
 		}
 	}
-	for i, number := range out {
-		out[i] = assign(number)
-	}
 	return out
+}
+
+// free is the lowest number that is free, 0 when there is none any more.
+func (a *assigner) free() uint8 {
+	for a.next < 255 {
+		if a.next++; !a.taken[a.next] {
+			a.taken[a.next] = true
+			return uint8(a.next)
+		}
+	}
+	return 0
+}
+
+// fill gives numbers to those that have none.
+func (a *assigner) fill(numbers []uint8) {
+	for i, n := range numbers {
+		if n == 0 {
+			numbers[i] = a.free()
+		}
+	}
 }
 
 // Has tells whether the policy has flows of a kind.

@@ -3,6 +3,8 @@
 package policy
 
 import (
+	"fmt"
+	"maps"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -56,5 +58,44 @@ func TestMarksFitTheMask(t *testing.T) {
 		if got := MarkOf(5, c.mask); got != c.five {
 			t.Errorf("number 5 in %#x is %#x, want %#x", c.mask, got, c.five)
 		}
+	}
+}
+
+// TestNumbersOfLivingFlows: whatever flows carry stays what it is when a link is added, for those that stay and for guests, too.
+func TestNumbersOfLivingFlows(t *testing.T) {
+	p := Policy{Settings: DefaultSettings(), DefaultFlows: Failback, Links: []Link{{Name: "a"}, {Name: "b"}}, Rules: []Rule{{Flows: Keep}}}
+	present := map[string]uint8{}
+	note := func(n Numbers) {
+		for i, l := range p.Links {
+			present[NumberKey(l.Name, Ordinary)], present[NumberKey(l.Name, Steady)], present[NumberKey(l.Name, Guest)] = n.Links[i], n.Steady[i], n.Guests[i]
+		}
+	}
+	note(p.Number(nil))
+	before := maps.Clone(present)
+	p.Links = append([]Link{{Name: "c"}}, p.Links...)
+	p.Groups = []Group{{Name: "g", By: ByRoute}}
+	note(p.Number(present))
+	for key, n := range before {
+		if present[key] != n {
+			t.Errorf("%s was %d, and is %d", key, n, present[key])
+		}
+	}
+	seen := map[uint8]string{}
+	for key, n := range present {
+		if other, taken := seen[n]; taken {
+			t.Errorf("%s and %s have %d", key, other, n)
+		}
+		seen[n] = key
+	}
+}
+
+// TestTooManyNumbers: there is an end, and who gets none has 0.
+func TestTooManyNumbers(t *testing.T) {
+	p := Policy{Settings: DefaultSettings(), DefaultFlows: Failback, Rules: []Rule{{Flows: Keep}}}
+	for i := range 100 {
+		p.Links = append(p.Links, Link{Name: fmt.Sprint(i)})
+	}
+	if n := p.Number(nil); n.Guests[99] != 0 || n.Links[99] != 100 {
+		t.Errorf("the last link has %d and %d", n.Links[99], n.Guests[99])
 	}
 }

@@ -60,7 +60,7 @@ func (s State) fitness() int {
 		return useful
 	case Holding:
 		return 2
-	case Down: // and yet there is a way through it: better than nothing
+	case Down, Drained: // and yet there is a way through it: better than nothing
 		return 1
 	}
 	return 0

@@ -27,6 +27,8 @@ const (
 	LinkDrained      Code = "link-drained"
 	DrainedUnread    Code = "drained-unread"
 	TargetSilent     Code = "target-silent"
+	TargetUnusable   Code = "target-unusable"
+	SNATElsewhere    Code = "snat-elsewhere"
 	LastResort       Code = "last-resort"
 )
 

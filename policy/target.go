@@ -52,9 +52,9 @@ type probing struct {
 	late bool // counted as missed
 }
 
-// reset forgets what was answered, but not how long answers take.
-func (t *target) reset(now time.Time) {
-	*t = target{seq: t.seq, next: now, heard: now, measured: t.measured, rtt: t.rtt, varying: t.varying}
+// reset forgets what was answered, but not how long answers take. The next probe is due at a time.
+func (t *target) reset(next time.Time) {
+	*t = target{seq: t.seq, next: next, heard: next, measured: t.measured, rtt: t.rtt, varying: t.varying}
 }
 
 func (t *target) send(now time.Time) uint32 {

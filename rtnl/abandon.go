@@ -6,8 +6,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/mdlayher/netlink"
+	"github.com/ti-mo/conntrack"
+	"github.com/ti-mo/netfilter"
 	"golang.org/x/sys/unix"
 
 	"enlace/policy"
@@ -28,6 +31,9 @@ const (
 	ctMark           = 8
 	ctMarkMask       = 21
 	ctFilter         = 25
+	ctStatus         = 3
+	ctStatusMask     = 26
+	ctStatusDNAT     = 1 << 5 // IPS_DST_NAT
 	ctFilterOrig     = 1
 	ctTupleProto     = 2
 	ctProtoNumber    = 1
@@ -35,7 +41,8 @@ const (
 )
 
 // Abandon makes the kernel forget the flows of a family with a mark, as in Release, that can go on by another link: their next packets are
-// decided anew. Each protocol is one call (CTA_FILTER, Linux 5.8; an older kernel takes it for all protocols).
+// decided anew. What came in through a forward cannot, and is kept. Each protocol is one call where the kernel can tell protocols apart when it
+// forgets flows; older ones (Linux 6.6 is) refuse that, and are asked for a list.
 func Abandon(f policy.Family, mark, mask uint32) error {
 	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
@@ -53,10 +60,33 @@ func Abandon(f policy.Family, mark, mask uint32) error {
 			break
 		}
 	}
-	if err = errors.Join(err, c.Close()); err != nil {
+	if err = errors.Join(err, c.Close()); errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
+		return AbandonEach(f, mark, mask)
+	}
+	if err != nil {
 		return fmt.Errorf("rtnl: release flows: %w", explain(err))
 	}
 	return nil
+}
+
+// AbandonEach is Abandon with a list of the flows, and a call for each of them.
+func AbandonEach(f policy.Family, mark, mask uint32) error {
+	return withConntrack(func(t *conntrack.Conn) error {
+		flows, err := t.DumpFilter(conntrack.NewFilter().Family(netfilter.ProtoFamily(families[f])).Mark(mark).MarkMask(mask), nil)
+		if err != nil {
+			return err
+		}
+		for _, flow := range flows {
+			// An older kernel may not have filtered by family.
+			if policy.FamilyOf(flow.TupleOrig.IP.SourceAddress) != f || !slices.Contains(movable, flow.TupleOrig.Proto.Protocol) || flow.Status.DstNAT() {
+				continue
+			}
+			if err := t.Delete(flow); err != nil && !errors.Is(err, unix.ENOENT) {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // abandonment is the request for one protocol. Version 1 in its header makes the kernel look at the family (Linux 5.3).
@@ -72,6 +102,8 @@ func abandonment(f policy.Family, mark, mask uint32, protocol uint8) ([]byte, er
 	})
 	e.Uint32(ctMark, mark)
 	e.Uint32(ctMarkMask, mask)
+	e.Uint32(ctStatus, 0)
+	e.Uint32(ctStatusMask, ctStatusDNAT)
 	e.Nested(ctFilter, func(e *netlink.AttributeEncoder) error {
 		e.Bytes(ctFilterOrig, binary.NativeEndian.AppendUint32(nil, ctFilterProtoBit))
 		return nil

@@ -8,21 +8,13 @@ import (
 	"net/netip"
 
 	"github.com/ti-mo/conntrack"
-	"github.com/ti-mo/netfilter"
 	"golang.org/x/sys/unix"
-
-	"enlace/policy"
 )
 
 // Release makes the kernel forget the flows whose mark has a value under a mask, in one call. Their next packets are decided
 // anew. It is for marks that no longer mean what they meant; call it when everything else is in place.
 func Release(mark, mask uint32) error {
 	return release(conntrack.NewFilter().Mark(mark).MarkMask(mask))
-}
-
-// ReleaseFamily is Release for the flows of one family.
-func ReleaseFamily(f policy.Family, mark, mask uint32) error {
-	return release(conntrack.NewFilter().Family(netfilter.ProtoFamily(families[f])).Mark(mark).MarkMask(mask))
 }
 
 // ReleaseUntranslated makes the kernel forget the flows with a mark, as in Release, that nobody translates. Connection tracking decides on

@@ -28,6 +28,9 @@ var ErrNotRunning = errors.New("enlace watch does not run")
 // patience is how long an answer may take. A policy with a hundred thousand addresses takes seconds on a slow machine.
 const patience = 2 * time.Minute
 
+// statusPatience is the same for the status, which is there already.
+const statusPatience = 5 * time.Second
+
 // Dial finds the daemon.
 func Dial(files Files) (*Client, error) {
 	conn, err := net.Dial("unix", files.Socket)
@@ -68,7 +71,9 @@ func runs(files Files) string {
 // Status asks how things are.
 func (c *Client) Status() (*Status, error) {
 	var s Status
-	return &s, c.call(http.MethodGet, "status", "", &s)
+	quick := &Client{c.http}
+	quick.http.Timeout = statusPatience
+	return &s, quick.call(http.MethodGet, "status", "", &s)
 }
 
 // Apply makes the daemon read its policy anew and waits until it is in force.

@@ -69,8 +69,8 @@ func TestHistory(t *testing.T) {
 	h := newHistory()
 	now := time.Now()
 	l := policy.PlannedLink{Name: "virtua", State: policy.Up}
-	if _, changed := h.link(now, l, "", "start"); changed {
-		t.Error("the first look is no change")
+	if _, changed := h.link(now, l, "", "start"); !changed {
+		t.Error("the first look is told, too")
 	}
 	if s, changed := h.link(now.Add(time.Minute), l, "", "something"); changed || s.since != now || s.why != "start" {
 		t.Errorf("nothing changed: %+v", s)

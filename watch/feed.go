@@ -40,7 +40,7 @@ type feed struct {
 // follower is one who follows.
 type follower struct {
 	events chan Event
-	missed int
+	missed map[string]Event // by link, what there was no room for
 }
 
 // backlog is how many events wait for a slow follower.
@@ -53,18 +53,20 @@ func (f *feed) publish(e Event) {
 	defer f.mu.Unlock()
 	for one := range f.followers {
 		late := e
-		late.Missed += one.missed
+		if before, missed := one.missed[e.Link]; missed {
+			late = e.after(before)
+		}
 		select {
 		case one.events <- late:
-			one.missed = 0
+			delete(one.missed, e.Link)
 		default:
-			one.missed++
+			one.missed[e.Link] = late
 		}
 	}
 }
 
 func (f *feed) join() *follower {
-	one := &follower{events: make(chan Event, backlog)}
+	one := &follower{events: make(chan Event, backlog), missed: map[string]Event{}}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.followers[one] = true
@@ -84,7 +86,11 @@ func (l *Loop) serveEvents(w http.ResponseWriter, r *http.Request) {
 	defer l.feed.leave(one)
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	out, flush := json.NewEncoder(w), http.NewResponseController(w)
-	for _, s := range l.status.Load().Links {
+	var links []LinkStatus
+	if s := l.status.Load(); s != nil {
+		links = s.Links
+	}
+	for _, s := range links {
 		e := Event{Link: s.Name, Interface: s.Interface, New: s.State, Why: s.Why, IPv4: s.IPv4, IPv6: s.IPv6}
 		if s.Since != nil {
 			e.Time = *s.Since

@@ -75,7 +75,7 @@ func TestDrainedFile(t *testing.T) {
 	}
 }
 
-// TestRemembered: what probing found comes back, and counts only while a daemon runs.
+// TestRemembered: what probing found comes back; without a daemon with the advice to start one.
 func TestRemembered(t *testing.T) {
 	f := FilesBelow(t.TempDir())
 	want := map[string][2]remembered{"a": {{State: policy.Down, Why: "silent", Hold: (20 * time.Second).String()}, {}}}
@@ -85,7 +85,7 @@ func TestRemembered(t *testing.T) {
 	if got := f.recallHealth(); got["a"] != want["a"] {
 		t.Errorf("recalled %v, want %v", got, want)
 	}
-	if s := readStandings(f); s != nil {
+	if s := readStandings(f)["a"][policy.V4]; s.State != policy.Down || !strings.Contains(s.Why, "does not run") {
 		t.Errorf("without a daemon: %v", s)
 	}
 	alone, err := Alone(f)

@@ -4,6 +4,7 @@ package watch
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"time"
@@ -14,21 +15,26 @@ import (
 
 // health is the probing of all links: a patient for each family of each link whose targets are known.
 type health struct {
-	patients map[string]*patients // by link
-	resume   map[string][2]remembered
+	patients map[string]*patients     // by link
+	resume   map[string][2]remembered // what was found before, of those that are not probed yet
+	followed bool                     // there was a plan to follow
 	wake     func(fmt.Stringer)
 	written  map[string][2]remembered
 }
 
 // patients are those of a link, and what they were made for.
 type patients struct {
-	health  policy.Health
-	members [2]*probe.Patient // by Family; nil where nothing is probed
+	health     policy.Health
+	members    [2]*probe.Patient // by Family; nil where nothing is probed
+	conclusive [2]bool           // how they were made
 }
 
 func newHealth(files Files, wake func(fmt.Stringer)) *health {
 	before := files.recallHealth()
-	return &health{patients: map[string]*patients{}, resume: before, written: before, wake: wake}
+	if before == nil {
+		before = map[string][2]remembered{}
+	}
+	return &health{patients: map[string]*patients{}, resume: before, written: maps.Clone(before), wake: wake}
 }
 
 // follow probes the links of a plan as it reaches them.
@@ -41,7 +47,7 @@ func (h *health) follow(p policy.Policy, plan policy.Plan, facts policy.Facts) {
 		wanted[l.Name] = true
 		of := h.patients[l.Name]
 		if of != nil && !reflect.DeepEqual(of.health, l.Health) {
-			h.resume = h.remembered()
+			h.resume[l.Name] = h.remembered()[l.Name]
 			of.close()
 			of = nil
 		}
@@ -59,26 +65,52 @@ func (h *health) follow(p policy.Policy, plan policy.Plan, facts policy.Facts) {
 			delete(h.patients, name)
 		}
 	}
-	h.resume = nil
+	for name := range h.resume {
+		if !wanted[name] {
+			delete(h.resume, name)
+		}
+	}
+	h.followed = true
 }
 
-// followOne probes a link in a family, which begins when there is a way for the first time.
+// followOne probes a link in a family, which begins when there is a way and somebody to ask. When what there is to ask changes, it begins anew.
 func (h *health) followOne(of *patients, l policy.Link, f policy.Family, w *probe.Way) {
+	targets := l.Health.TargetsIn(f)
 	member := of.members[f]
-	if member == nil {
-		targets := l.Health.TargetsIn(f)
-		if w == nil || len(targets) == 0 || len(l.Health.Targets) == 0 && !w.Gateway.IsValid() {
+	if w == nil && member == nil {
+		return
+	}
+	if w != nil {
+		nobody := len(targets) == 0 || len(l.Health.Targets) == 0 && !w.Gateway.IsValid()
+		conclusive := len(l.Health.Targets) > 0 || w.Ethernet
+		if member != nil && (nobody || conclusive != of.conclusive[f]) {
+			member.Close()
+			of.members[f], member = nil, nil
+		}
+		if nobody {
 			return
 		}
-		m := policy.NewMonitor(l.Health, targets, len(l.Health.Targets) > 0 || w.Ethernet, rand.Uint32())
-		if r := h.resume[l.Name][f]; r.State != "" {
-			hold, _ := time.ParseDuration(r.Hold)
-			m.Resume(time.Now(), policy.Standing{State: r.State, Why: r.Why}, hold)
+		if member == nil {
+			member = h.begin(l, f, targets, conclusive)
+			of.members[f], of.conclusive[f] = member, conclusive
 		}
-		member = probe.NewPatient(m, targets, func(w probe.Way, s policy.Standing) { h.wake(verdict{w, s}) })
-		of.members[f] = member
 	}
 	member.Follow(w)
+}
+
+// begin makes a patient, which goes on where an earlier one ended.
+func (h *health) begin(l policy.Link, f policy.Family, targets []policy.Probe, conclusive bool) *probe.Patient {
+	m := policy.NewMonitor(l.Health, targets, conclusive, rand.Uint32())
+	r := h.resume[l.Name][f]
+	hold, _ := time.ParseDuration(r.Hold)
+	if r.Base != l.Health.Hold.String() {
+		hold = 0 // it grew from another
+	}
+	m.Resume(time.Now(), policy.Standing{State: r.State, Why: r.Why}, hold)
+	both := h.resume[l.Name]
+	both[f] = remembered{}
+	h.resume[l.Name] = both
+	return probe.NewPatient(m, targets, func(w probe.Way, s policy.Standing) { h.wake(verdict{w, s}) })
 }
 
 // wayOf is how a link's probes leave in a family, nil when there is no way.
@@ -111,7 +143,10 @@ func (v verdict) String() string {
 // standings are the verdicts of now, and next is when one may change without an event, the zero time if none does.
 func (h *health) standings() (out map[string][2]policy.Standing, next time.Time) {
 	out = map[string][2]policy.Standing{}
-	for name, families := range h.resume { // of those that are not probed yet
+	for name, families := range h.resume { // as it was left; then what has a way has a patient
+		if h.followed {
+			break
+		}
 		out[name] = [2]policy.Standing{{State: families[0].State, Why: families[0].Why}, {State: families[1].State, Why: families[1].Why}}
 	}
 	for name, of := range h.patients {
@@ -137,14 +172,17 @@ func (h *health) standings() (out map[string][2]policy.Standing, next time.Time)
 
 // remembered is what the next daemon should know.
 func (h *health) remembered() map[string][2]remembered {
-	out := map[string][2]remembered{}
-	all, _ := h.standings()
-	for name, families := range all {
-		var r [2]remembered
-		for f, s := range families {
-			r[f] = remembered{State: s.State, Why: s.Why}
-			if member := h.patients[name].members[f]; member != nil && member.Hold() > 0 {
-				r[f].Hold = member.Hold().String()
+	out := maps.Clone(h.resume)
+	for name, of := range h.patients {
+		r := out[name]
+		for f, member := range of.members {
+			if member == nil {
+				continue
+			}
+			s, _ := member.Standing()
+			r[f] = remembered{State: s.State, Why: s.Why, Silent: s.Silent}
+			if hold, failed := member.Hold(); hold > 0 && (failed || s.State != "") {
+				r[f].Hold, r[f].Base = hold.String(), of.health.Hold.String()
 			}
 		}
 		out[name] = r
@@ -154,6 +192,9 @@ func (h *health) remembered() map[string][2]remembered {
 
 // save writes what is remembered, when it is something else than last time.
 func (h *health) save(files Files) error {
+	if !h.followed {
+		return nil // nothing is known yet
+	}
 	now := h.remembered()
 	if reflect.DeepEqual(now, h.written) {
 		return nil
@@ -162,16 +203,38 @@ func (h *health) save(files Files) error {
 	return files.remember(now)
 }
 
+// why is what brought a link to where it is, as its probes say it.
+func (h *health) why(link string) string {
+	if of := h.patients[link]; of != nil {
+		for _, member := range of.members {
+			if member == nil {
+				continue
+			}
+			if s, _ := member.Standing(); s.State == policy.Up && s.Why != "" {
+				return s.Why
+			}
+		}
+	}
+	return ""
+}
+
 // targets are how the targets of a link answer.
 func (h *health) targets(link string) []policy.TargetStanding {
-	of := h.patients[link]
-	if of == nil {
-		return nil
-	}
 	var out []policy.TargetStanding
-	for _, member := range of.members {
-		if member != nil {
-			out = append(out, member.Targets()...)
+	for _, member := range h.members(link) {
+		out = append(out, member.Targets()...)
+	}
+	return out
+}
+
+// members are the patients of a link.
+func (h *health) members(link string) []*probe.Patient {
+	var out []*probe.Patient
+	if of := h.patients[link]; of != nil {
+		for _, member := range of.members {
+			if member != nil {
+				out = append(out, member)
+			}
 		}
 	}
 	return out

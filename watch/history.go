@@ -42,11 +42,11 @@ func newHistory() *history {
 	}
 }
 
-// link notes a link's state, what is wrong with it or else why it is so, and tells whether it, or its address or gateway, has changed.
-func (h *history) link(now time.Time, l policy.PlannedLink, wrong, why string) (standing, bool) {
+// link notes a link's state, what is wrong with it or else why it is so, and tells whether it, or its address or gateway, has changed; the first time counts.
+func (h *history) link(now time.Time, l policy.PlannedLink, wrong, why string) (s standing, changed bool) {
 	paths := fmt.Sprint(l.Paths[policy.V4], l.Paths[policy.V6])
 	s, known := h.links[l.Name]
-	changed := known && (s.state != l.State || s.paths != paths)
+	changed = !known || s.state != l.State || s.paths != paths
 	s.before = s.state
 	if !known || s.state != l.State {
 		s = standing{state: l.State, before: s.state, since: now, why: why}

@@ -6,9 +6,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -28,11 +30,22 @@ type hooks struct {
 
 	mu     sync.Mutex
 	links  map[string]*hook
-	failed map[string]string // by link: what the last run complained about
+	failed map[string]failure // by link: of the last run
 }
 
 // hook is that of a link, while it runs.
 type hook struct{ waiting *call }
+
+// failure is what a program complained about.
+type failure struct{ program, text string }
+
+// scrap keeps the beginning of what is written to it.
+type scrap struct{ bytes.Buffer }
+
+func (s *scrap) Write(b []byte) (int, error) {
+	_, _ = s.Buffer.Write(b[:min(len(b), max(0, mostSaid-s.Len()))])
+	return len(b), nil
+}
 
 // call is an event for a program.
 type call struct {
@@ -49,7 +62,7 @@ const (
 
 func newHooks(log *slog.Logger) *hooks {
 	ctx, stop := context.WithCancel(context.Background())
-	return &hooks{log: log, ctx: ctx, stop: stop, links: map[string]*hook{}, failed: map[string]string{}}
+	return &hooks{log: log, ctx: ctx, stop: stop, links: map[string]*hook{}, failed: map[string]failure{}}
 }
 
 // fire runs a program for an event, now or when the present run is over.
@@ -97,7 +110,7 @@ func (h *hooks) run(c call) {
 		h.log.Error("hook", "error", err)
 		return
 	}
-	var said bytes.Buffer
+	var said scrap
 	cmd := exec.CommandContext(ctx, c.program)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(append(doc, '\n')), &said, &said
 	cmd.Env = environment(c.event)
@@ -106,15 +119,20 @@ func (h *hooks) run(c call) {
 	cmd.WaitDelay = time.Second
 	began := time.Now()
 	err = cmd.Run()
+	if cmd.Process != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it has left behind
+	}
+	if errors.Is(err, exec.ErrWaitDelay) {
+		err = nil // that held on to its output
+	}
 	if ctx.Err() != nil && h.ctx.Err() == nil {
 		err = fmt.Errorf("killed after %s", longestHook)
 	}
 	text := strings.TrimSpace(said.String())
-	text = text[:min(len(text), mostSaid)]
 	h.mu.Lock()
 	delete(h.failed, c.event.Link)
 	if err != nil && h.ctx.Err() == nil {
-		h.failed[c.event.Link] = fmt.Sprintf("on_change, %s, for %s: %v", c.program, c.event.New, err)
+		h.failed[c.event.Link] = failure{c.program, fmt.Sprintf("on_change, %s, for %s: %v", c.program, c.event.New, err)}
 	}
 	h.mu.Unlock()
 	took := time.Since(began).Round(time.Millisecond)
@@ -155,11 +173,41 @@ func (h *hooks) problems(p policy.Policy) []policy.Problem {
 	defer h.mu.Unlock()
 	var out []policy.Problem
 	for _, l := range p.Links {
-		if text := h.failed[l.Name]; text != "" {
+		program := hookOf(p, l)
+		text := ""
+		if f := h.failed[l.Name]; f.program == program {
+			text = f.text
+		}
+		if why := unusable(program); text == "" && why != "" {
+			text = fmt.Sprintf("on_change, %s, cannot be run: %s", program, why)
+		}
+		if text != "" && program != "" {
 			out = append(out, policy.Problem{Code: policy.HookFailed, Subject: "link " + l.Name, Text: text, Pos: l.Pos})
 		}
 	}
 	return out
+}
+
+// hookOf is the program that is run when a link changes, empty when there is none.
+func hookOf(p policy.Policy, l policy.Link) string {
+	if l.OnChange != "" {
+		return l.OnChange
+	}
+	return p.Settings.OnChange
+}
+
+// unusable says why a program cannot be run, as far as that is seen without running it.
+func unusable(program string) string {
+	if program == "" {
+		return ""
+	}
+	switch i, err := os.Stat(program); {
+	case err != nil:
+		return err.Error()
+	case i.IsDir() || i.Mode()&0o111 == 0:
+		return "it is not executable"
+	}
+	return ""
 }
 
 // close ends the hooks that run.

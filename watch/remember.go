@@ -19,9 +19,11 @@ import (
 
 // remembered is what probing found of a link in a family.
 type remembered struct {
-	State policy.State `json:"state"`
-	Why   string       `json:"why,omitempty"`
-	Hold  string       `json:"hold,omitempty"`
+	State  policy.State `json:"state"`
+	Why    string       `json:"why,omitempty"`
+	Hold   string       `json:"hold,omitempty"` // how long it has grown
+	Base   string       `json:"base,omitempty"` // the policy's, from which it has
+	Silent bool         `json:"silent,omitempty"`
 }
 
 // remember writes what probing found.
@@ -37,17 +39,26 @@ func (f Files) recallHealth() map[string][2]remembered {
 	return out
 }
 
-// readStandings are the verdicts of the daemon, none when it does not run: nobody would correct them.
+// readStandings are the verdicts of the daemon. When it does not run, nobody corrects them; and yet a link that was dead a moment ago is not
+// used until somebody says so.
 func readStandings(f Files) map[string][2]policy.Standing {
 	all := f.recallHealth()
-	if len(all) == 0 || runs(f) == "" {
+	if len(all) == 0 {
 		return nil
 	}
+	running := runs(f) != ""
 	out := map[string][2]policy.Standing{}
 	for name, families := range all {
 		var s [2]policy.Standing
 		for i, r := range families {
-			s[i] = policy.Standing{State: r.State, Why: r.Why}
+			if s[i] = (policy.Standing{State: r.State, Why: r.Why, Silent: r.Silent}); running {
+				continue
+			}
+			if s[i].State != policy.Down && s[i].State != policy.Holding && s[i].State != policy.Degraded {
+				s[i] = policy.Standing{}
+				continue
+			}
+			s[i].Why += fmt.Sprintf("; so said enlace watch, which does not run now: start it, or remove %s to use the link again", f.Health)
 		}
 		out[name] = s
 	}

@@ -38,7 +38,7 @@ func (l *Loop) report(pass *Pass, done Passed) {
 	case pass != nil:
 		s.describe(l.policy, pass.Plan, problems)
 		for i := range s.Links {
-			s.Links[i].Targets = targetStatus(l.kernel.health.targets(s.Links[i].Name))
+			s.Links[i].probed = l.kernel.health.members(s.Links[i].Name)
 		}
 		l.standings(s, pass.Plan, done.Last, now)
 	case old != nil:
@@ -122,6 +122,9 @@ func (l *Loop) standings(s *Status, plan policy.Plan, reasons string, now time.T
 	for i, p := range plan.Links {
 		link := &s.Links[i]
 		why := link.Why
+		if why == "" && p.State == policy.Up {
+			why = l.kernel.health.why(p.Name)
+		}
 		if why == "" {
 			why = reasons
 		}
@@ -130,23 +133,18 @@ func (l *Loop) standings(s *Status, plan policy.Plan, reasons string, now time.T
 		if changed {
 			e := Event{
 				Time: now.Round(0), Link: p.Name, Interface: p.Interface, Old: standing.before, New: p.State, Why: standing.why,
-				IPv4: pathStatus(p.Paths[policy.V4]), IPv6: pathStatus(p.Paths[policy.V6]),
+				IPv4: pathStatus(p, policy.V4), IPv6: pathStatus(p, policy.V6),
 			}
 			l.feed.publish(e)
-			l.hooks.fire(l.hookOf(p.Name), e)
+			if link, err := l.policy.LinkNamed(p.Name); err == nil {
+				l.hooks.fire(hookOf(l.policy, link), e)
+			}
+			if standing.before == "" {
+				continue // the beginning is no change
+			}
 			l.Log.Info("link", "name", p.Name, "state", p.State, "why", why, "ipv4", p.Paths[policy.V4], "ipv6", p.Paths[policy.V6])
 		}
 	}
-}
-
-// hookOf is the program that is run when a link changes, empty when there is none.
-func (l *Loop) hookOf(link string) string {
-	for _, p := range l.policy.Links {
-		if p.Name == link && p.OnChange != "" {
-			return p.OnChange
-		}
-	}
-	return l.policy.Settings.OnChange
 }
 
 // sayProblems logs those that last, and those that are over.

@@ -68,7 +68,7 @@ func (l *Loop) Serve(ctx context.Context) (wait func(), err error) {
 		l.Log.Warn("the socket is for root alone", "error", err)
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, l.status.Load()) })
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, l.status.Load().current()) })
 	mux.HandleFunc("POST /v1/apply", func(w http.ResponseWriter, r *http.Request) {
 		path, _ := io.ReadAll(io.LimitReader(r.Body, 4096))
 		l.ask(w, r, order{kind: applyNow, why: "enlace apply", path: string(path)})

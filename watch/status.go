@@ -5,10 +5,12 @@ package watch
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"enlace/policy"
+	"enlace/watch/probe"
 )
 
 // StatusVersion is the version of Status as JSON. It grows when a field goes or changes its meaning; new fields do not change it.
@@ -50,6 +52,7 @@ type LinkStatus struct {
 	IPv4      *PathStatus    `json:"ipv4,omitempty"`
 	IPv6      *PathStatus    `json:"ipv6,omitempty"`
 	Targets   []TargetStatus `json:"targets,omitempty"`
+	probed    []*probe.Patient
 }
 
 // TargetStatus is how a target of a link's probes answers.
@@ -63,6 +66,7 @@ type TargetStatus struct {
 // PathStatus is a link's way to the internet in one family.
 type PathStatus struct {
 	Address netip.Addr `json:"address"`
+	SNAT    netip.Addr `json:"snat,omitzero"`
 	Gateway netip.Addr `json:"gateway,omitzero"`
 	Learned string     `json:"learned"`
 }
@@ -131,7 +135,7 @@ func (s *Status) describe(p policy.Policy, plan policy.Plan, problems []policy.P
 	for _, l := range plan.Links {
 		s.Links = append(s.Links, LinkStatus{
 			Name: l.Name, Interface: l.Interface, State: l.State, Why: whyOf(l, problems), Number: int(l.Number), Mark: fmt.Sprintf("0x%08x", l.Mark), Table: l.Table,
-			IPv4: pathStatus(l.Paths[policy.V4]), IPv6: pathStatus(l.Paths[policy.V6]),
+			IPv4: pathStatus(l, policy.V4), IPv6: pathStatus(l, policy.V6),
 		})
 	}
 	for at, g := range plan.Groups {
@@ -160,19 +164,29 @@ func (s *Status) list(problems []policy.Problem) {
 	}
 }
 
-func targetStatus(list []policy.TargetStanding) []TargetStatus {
-	var out []TargetStatus
-	for _, t := range list {
-		out = append(out, TargetStatus{t.Target, t.Answers, t.Loss, float64(t.Latency.Microseconds()) / 1000})
+// current is the status with what changes without a pass: how targets answer just now.
+func (s *Status) current() *Status {
+	if s == nil {
+		return nil // nothing is known yet
 	}
-	return out
+	now := *s
+	now.Links = slices.Clone(s.Links)
+	for i := range now.Links {
+		for _, p := range now.Links[i].probed {
+			for _, t := range p.Targets() {
+				now.Links[i].Targets = append(now.Links[i].Targets, TargetStatus{t.Target, t.Answers, t.Loss, float64(t.Latency.Microseconds()) / 1000})
+			}
+		}
+	}
+	return &now
 }
 
-func pathStatus(p *policy.Path) *PathStatus {
+func pathStatus(l policy.PlannedLink, f policy.Family) *PathStatus {
+	p, snat := l.Paths[f], l.SNAT[f]
 	if p == nil {
 		return nil
 	}
-	return &PathStatus{p.Address, p.Gateway, p.Learned}
+	return &PathStatus{Address: p.Address, SNAT: snat, Gateway: p.Gateway, Learned: p.Learned}
 }
 
 // whyOf is what is wrong with a link that does not work.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -54,7 +55,13 @@ func statusCommand(o *options) *cobra.Command {
 func (o *options) status(cmd *cobra.Command, args []string) (s *watch.Status, err error) {
 	c, err := watch.Dial(watch.FilesBelow(o.root))
 	if err == nil {
-		return c.Status()
+		s, err = c.Status()
+		if err == nil && len(args) > 0 {
+			if path, err := filepath.Abs(args[0]); err == nil && path != s.Policy.Path {
+				return nil, fmt.Errorf("enlace watch follows %s, and this is its status that can be shown: leave the policy out", s.Policy.Path)
+			}
+		}
+		return s, err
 	}
 	if !errors.Is(err, watch.ErrNotRunning) {
 		return nil, err
@@ -130,7 +137,11 @@ func writeStatus(w io.Writer, s *watch.Status, now time.Time) error {
 			if p.Gateway.IsValid() {
 				gateway = p.Gateway.String()
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", row, p.Address, gateway, p.Learned)
+			address := p.Address.String()
+			if p.SNAT.IsValid() {
+				address += " (snat " + p.SNAT.String() + ")"
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", row, address, gateway, p.Learned)
 			row = "\t\t"
 		}
 		if l.IPv4 == nil && l.IPv6 == nil {

@@ -50,7 +50,7 @@ func (d *decoder) fitNumbers() {
 		}
 	}
 	for i, g := range d.out.Groups {
-		if n := int(numbers.Groups[i]); n > last {
+		if n := int(numbers.Groups[i]); n > last || n == 0 && g.By == policy.ByRoute {
 			d.fail(d.scope.names["group"][g.Name], "No room for a mark", "Mask 0x%08x has room for the numbers 1 to %d, and this group would get %d. Give mark_mask more bits.", d.out.Settings.MarkMask, last, n)
 		}
 	}

@@ -50,6 +50,9 @@ func pos(r hcl.Range) policy.Pos {
 	return policy.Pos{File: filepath.Base(r.Filename), Line: r.Start.Line}
 }
 
+// innerBlocks are the blocks within blocks.
+var innerBlocks = map[string][]string{"link": {"health"}, "group": {"member"}}
+
 // fields are the attributes that a block may have, and how each is read.
 type fields map[string]func(*hclsyntax.Attribute)
 
@@ -71,6 +74,10 @@ func (d *decoder) body(b *hclsyntax.Block, known fields, required ...string) {
 		} else if later, ok := laterAttributes[b.Type][a.Name]; ok {
 			d.fail(a.NameRange, "Not available yet", "%q of a %s %s. Remove it: enlace does not accept what it would ignore.", a.Name, b.Type, later)
 		} else {
+			if contains(innerBlocks[b.Type], a.Name) {
+				d.fail(a.NameRange, "Not an attribute", "%s is a block within a %s: write it without =, as %[1]s { ... }.", a.Name, b.Type)
+				continue
+			}
 			d.fail(a.NameRange, "Unknown attribute", "A %s block has no attribute %q.%s", b.Type, a.Name, hint(a.Name, names))
 		}
 	}
@@ -164,8 +171,11 @@ func (d *decoder) elements(a *hclsyntax.Attribute) []cty.Value {
 	}
 	if len(list) == 0 {
 		advice := "would match nothing. Leave the line out to match everything"
-		if strings.HasPrefix(a.Name, "not_") {
+		switch {
+		case strings.HasPrefix(a.Name, "not_"):
 			advice = "would except nothing. Leave the line out"
+		case a.Name == "targets" || a.Name == "link" || a.Name == "snat" || a.Name == "gateway":
+			advice = "says nothing. Name one at least, or leave the line out"
 		}
 		d.fail(a.Expr.Range(), "Empty list", "%q is an empty list, which %s.", a.Name, advice)
 	}

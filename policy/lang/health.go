@@ -53,13 +53,7 @@ func (d *decoder) health(out *policy.Health) func(*hclsyntax.Block) {
 func (d *decoder) healthFits(b *hclsyntax.Block, h *policy.Health) {
 	attrs := b.Body.Attributes
 	if a := attrs["quorum"]; a != nil {
-		n := max(len(h.Targets), 1)
-		switch {
-		case h.Quorum > n:
-			d.fail(a.Expr.Range(), "Quorum out of reach", "%d targets cannot answer: there is %s.", h.Quorum, counted(n, "target"))
-		case h.Quorum == n && n > 1:
-			d.fail(a.Expr.Range(), "One target decides", "With quorum = %d of %d a single target that is switched off takes the link down. Ask for at most %d.", h.Quorum, n, n-1)
-		}
+		d.quorumFits(a, h)
 	}
 	if h.Silence < h.Interval+200*time.Millisecond {
 		at := attrs["silence"]
@@ -84,6 +78,21 @@ func (d *decoder) healthFits(b *hclsyntax.Block, h *policy.Health) {
 				return
 			}
 		}
+	}
+}
+
+// quorumFits complains about a quorum that cannot be reached, or that gives a single target the say. IPv4 and IPv6 are judged apart.
+func (d *decoder) quorumFits(a *hclsyntax.Attribute, h *policy.Health) {
+	most := 0
+	for _, f := range policy.Families {
+		n := len(h.TargetsIn(f))
+		if most = max(most, n); n > 1 && h.Quorum >= n {
+			d.fail(a.Expr.Range(), "One target decides", "With quorum = %d of %d targets of %s a single one that is switched off takes the link down there. Ask for at most %d.", h.Quorum, n, f, n-1)
+			return
+		}
+	}
+	if h.Quorum > most {
+		d.fail(a.Expr.Range(), "Quorum out of reach", "%s cannot answer: there is only %s.", counted(h.Quorum, "target"), counted(most, "target"))
 	}
 }
 
@@ -151,13 +160,13 @@ func parseProbe(text string) (policy.Probe, error) {
 	if !isURL {
 		a, err := netip.ParseAddr(text)
 		if err != nil || !isHost(a) {
-			return policy.Probe{}, fmt.Errorf(`is not a target: write an address, "gateway", "neighbour", "tcp://ADDRESS:PORT", "http://ADDRESS/PATH", "https://ADDRESS/PATH" or "dns://ADDRESS/NAME"`)
+			return policy.Probe{}, fmt.Errorf(`is not a target: write the address of another host, "gateway", "neighbour", "tcp://ADDRESS:PORT", "http://ADDRESS/PATH", "https://ADDRESS/PATH" or "dns://ADDRESS/NAME"`)
 		}
 		return policy.Probe{Kind: policy.ProbeEcho, Address: a.Unmap()}, nil
 	}
 	kind, ok := schemes[scheme]
 	if !ok {
-		return policy.Probe{}, fmt.Errorf("cannot be probed: only tcp, http, https and dns can")
+		return policy.Probe{}, fmt.Errorf("cannot be probed: tcp, http, https and dns can, and ICMP by the address alone")
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.User != nil || u.Fragment != "" {

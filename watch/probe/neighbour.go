@@ -81,12 +81,23 @@ func (n *neighbour) listen() error {
 			if err == nil && heard && answered != nil {
 				answered(seq)
 			}
-			if err != nil && !isPacketError(err) {
+			if err != nil && !isPacketError(err) { // the interface was switched off, perhaps: the next question opens another
+				n.reopen()
 				return
 			}
 		}
 	}()
 	return nil
+}
+
+// reopen closes the socket, for the next question to open another.
+func (n *neighbour) reopen() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.open && !n.closed {
+		_ = n.shut()
+	}
+	n.open = false
 }
 
 // isPacketError tells errors about one packet from those of the socket.
@@ -109,12 +120,20 @@ func (n *neighbour) byARP(i *net.Interface) (func() (bool, error), error) {
 		return nil, errors.Join(err, socket.Close())
 	}
 	n.shut = c.Close
-	n.request = func() error { return c.Request(n.way.Gateway) }
+	// The question names the link's own address: a provider's router does not answer to others that the interface may have.
+	question, err := arp.NewPacket(arp.OperationRequest, i.HardwareAddr, n.way.Source, make(net.HardwareAddr, 6), n.way.Gateway)
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	n.request = func() error { return c.WriteTo(question, ethernetBroadcast) }
 	return func() (bool, error) {
 		p, _, err := c.Read()
 		return err == nil && p.Operation == arp.OperationReply && p.SenderIP == n.way.Gateway, err
 	}, nil
 }
+
+// ethernetBroadcast is everybody on the wire.
+var ethernetBroadcast = net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
 // answersOf lets pass ARP answers of one address only: a provider's network may be full of questions. The offsets are those of an Ethernet frame
 // with ARP for IPv4 (RFC 826).

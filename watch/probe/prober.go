@@ -85,11 +85,11 @@ func (p *Patient) Standing() (policy.Standing, time.Time) {
 	return s, next
 }
 
-// Hold is the present length of the hold.
-func (p *Patient) Hold() time.Duration {
+// Hold is the present length of the hold, and whether the link has failed since it was last usable.
+func (p *Patient) Hold() (hold time.Duration, failed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.monitor.HoldTime()
+	return p.monitor.HoldTime(), p.monitor.Failed()
 }
 
 // Targets are how the targets answer.

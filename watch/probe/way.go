@@ -2,6 +2,7 @@
 
 // Package probe asks the targets of links whether they answer. A probe leaves by its link and no other: its socket is bound to the
 // interface, to the link's address, and carries the link's mark, so that it is routed by the link's own table even when the link is out of use.
+// Questions to neighbours are not routed at all.
 package probe
 
 import (

@@ -14,7 +14,7 @@ link "b" {
   interface = "eth2"
   health {
     targets      = ["1.1.1.1", "8.8.8.8"]
-    quorum       = 2                          # ERROR: a single target that is switched off takes the link down
+    quorum       = 2                          # ERROR: a single one that is switched off takes the link down
     interval     = "2s"
     silence      = "1s"                       # ERROR: is less than the interval
     hold         = "1m"
@@ -26,7 +26,7 @@ link "c" {
   masquerade = false
   snat       = "192.0.2.1"                    # ERROR: snat translates, and masquerade = false says that nothing is translated
   health {
-    quorum = 2                                # ERROR: 2 targets cannot answer: there is 1 target
+    quorum = 2                                # ERROR: 2 targets cannot answer: there is only 1 target
   }
   health {}                                   # ERROR: A link has one health block
 }
@@ -46,4 +46,21 @@ group "g" {
   by    = "sources"                           # ERROR: "sources" is not a way to choose a link. Did you mean "source"?
   flows = "failed"                            # ERROR: "failed" is not what can become of flows
   member "a" { tier = 0 }                     # ERROR: "tier" wants a whole number from 1 to 100
+}
+link "f" {
+  interface = "eth6"
+  health {
+    targets = ["1.1.1.1", "8.8.8.8", "2001:db8::1"]
+    quorum  = 2                               # ERROR: With quorum = 2 of 2 targets of ipv4
+  }
+}
+link "h" {
+  interface = "eth7"
+  health = { targets = "1.1.1.1" }            # ERROR: health is a block within a link: write it without =
+}
+link "i" {
+  interface = "eth8"
+  health {
+    targets = []                              # ERROR: "targets" is an empty list, which says nothing
+  }
 }
