@@ -58,7 +58,7 @@ while [ ! -e %s ]; do sleep 0.05; done
 	await(t, "the second run", func() bool {
 		b, _ := os.ReadFile(heard)
 		lines = strings.Split(strings.TrimSpace(string(b)), "\n")
-		return len(lines) >= 2
+		return len(lines) >= 2 && strings.HasSuffix(string(b), "}\n")
 	})
 	if len(lines) != 2 {
 		t.Fatalf("the hook ran %d times, want 2:\n%s", len(lines), strings.Join(lines, "\n"))

@@ -34,6 +34,7 @@ default { via = link.embratel }
 // TestPain04_TwoDhclients: main takes only the first client's default route, so the second gateway is in its lease file and nowhere
 // else. Both links work.
 func TestPain04_TwoDhclients(t *testing.T) {
+	t.Parallel()
 	need(t, "dnsmasq")
 	r := newRouter(t, lab.Virtua.OnlyV4().ByDHCP(), lab.Embratel.OnlyV4().ByDHCP())
 	r.serveDHCP("virtua", "189.1.0.2", "189.1.0.1")
@@ -60,6 +61,7 @@ func TestPain04_TwoDhclients(t *testing.T) {
 func TestPain04_Renumbering(t *testing.T) {
 	for _, client := range []string{"dhclient", "udhcpc", "dhcpcd"} {
 		t.Run(client, func(t *testing.T) {
+			t.Parallel()
 			need(t, "dnsmasq")
 			r := newRouter(t, lab.Virtua.OnlyV4().ByDHCP(), lab.Embratel)
 			server1 := r.serveDHCP("virtua", "189.1.0.2", "189.1.0.1")
@@ -111,6 +113,7 @@ func TestPain04_Renumbering(t *testing.T) {
 // TestLeaseExpires: when the provider's server is silent until the lease ends, the address goes and the link is out of use; when
 // it is back, so is the link.
 func TestLeaseExpires(t *testing.T) {
+	t.Parallel()
 	need(t, "dnsmasq")
 	r := newRouter(t, lab.Virtua.OnlyV4().ByDHCP(), lab.Embratel)
 	server1 := r.serveDHCP("virtua", "189.1.0.2", "189.1.0.1")

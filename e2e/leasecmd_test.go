@@ -11,6 +11,7 @@ import (
 
 // TestLease: `enlace lease` tells a gateway; it counts for the address that it names, and until it ends.
 func TestLease(t *testing.T) {
+	t.Parallel()
 	quiet := lab.Virtua.OnlyV4()
 	quiet.Default = false // nobody says what virtua's gateway is
 	r := newRouter(t, quiet, lab.Embratel.OnlyV4())

@@ -4,6 +4,7 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -47,6 +48,11 @@ func run(m *testing.M) int {
 	}
 	if status != lab.Here {
 		return status
+	}
+	// Tests that run beside each other wait most of the time.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		return fail(err)
 	}
 	return m.Run()
 }

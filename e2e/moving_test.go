@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bufio"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 
 // TestOpeningTCPMoves: a connection that was asked for just when the link died is not refused: its next try goes through the other link.
 func TestOpeningTCPMoves(t *testing.T) {
+	t.Parallel()
 	r := newRouter(t, lab.Virtua.OnlyV4(), lab.Embratel.OnlyV4())
 	r.deafServers()
 	d := r.fresh(onto("virtua"))
@@ -25,6 +27,19 @@ func TestOpeningTCPMoves(t *testing.T) {
 	seen, err := r.LAN.Ask(lab.Flow{Network: "tcp", From: lab.Host(50, false), To: server(1, 443, false), Wait: 8 * time.Second})
 	if err != nil || r.LinkOf(seen) != "embratel" {
 		t.Errorf("asked for while the link was dying: seen from %s, %v", seen, err)
+	}
+}
+
+// TestRouteGroupMoves: a flow of a group in which the kernel chooses leaves its dead link as quickly.
+func TestRouteGroupMoves(t *testing.T) {
+	r := newRouter(t, lab.Virtua.OnlyV4(), lab.Embratel.OnlyV4())
+	d := r.fresh(links, strings.Replace(balanced, "table = 40", "table = 40\n  by = \"route\"", 1), `default { via = group.balanced }`)
+	d.link("virtua", "up", "")
+	flow := r.heldBy("virtua")
+	must(t, r.ISP("virtua").Unplug())
+	flow.AwaitVia("embratel", 50)
+	if result := flow.Stop(); result.Links["embratel"] < 50 || result.Lost > 10 {
+		t.Errorf("%v, %d lost", result.Links, result.Lost)
 	}
 }
 
@@ -83,6 +98,7 @@ func TestIdleTCPSurvives(t *testing.T) {
 		"silence": {func(r *router) error { return r.ISP("virtua").Lose(100) }, func(r *router) error { return r.ISP("virtua").Lose(0) }},
 	} {
 		t.Run(how, func(t *testing.T) {
+			t.Parallel()
 			r := newRouter(t, lab.Virtua.OnlyV4(), lab.Embratel.OnlyV4())
 			r.deafServers()
 			d := r.fresh(onto("virtua"))

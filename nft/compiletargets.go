@@ -68,12 +68,12 @@ func (c *compiler) leaving() {
 		}
 		var rules []Rule
 		if name == "leave" {
-			rules = append(rules, rule(isSYN, isTranslated, counter{}, goTo("rules")).because("nothing is established yet"))
+			rules = append(rules, rule(isSYN, isTranslated, setMark{0, c.mask, true}, counter{}, goTo("rules")).because("nothing is established yet"))
 		}
 		rules = append(rules,
 			rule(equals{selector: l4proto, value: []byte{uint8(policy.TCP)}}, counter{}, reject{tcp: true}).because("TCP learns at once that its link is dead"))
 		if name == "leave" {
-			rules = append(rules, rule(isTranslated, counter{}, goTo("rules")).because("moves to another link"))
+			rules = append(rules, rule(isTranslated, setMark{0, c.mask, true}, counter{}, goTo("rules")).because("moves to another link"))
 		}
 		c.chain(name, nil, append(rules, rule(counter{}, drop).because("until the flow is forgotten"))...)
 	}

@@ -66,6 +66,9 @@ func (s setMark) text() string {
 	if s.ct {
 		what = "ct mark"
 	}
+	if s.value == 0 {
+		return fmt.Sprintf("%s set %s & 0x%08x", what, what, ^s.mask)
+	}
 	return fmt.Sprintf("%s set %s & 0x%08x | 0x%08x", what, what, ^s.mask, s.value)
 }
 

@@ -48,7 +48,7 @@ func (l *Loop) attempt() (pass *Pass, err error) {
 	}
 	l.tables.Set(pass.want.routes)
 	if pass.Empty() {
-		l.kernel.inForce.Store(&pass.Plan)
+		l.kernel.putInForce(pass.Plan)
 		return pass, nil
 	}
 	if l.trouble.lasting() && time.Now().Before(l.trouble.until) && reflect.DeepEqual(pass.Plan, l.tried) {

@@ -106,7 +106,7 @@ func (k *Kernel) finish(pass *Pass) error {
 		k.rt.Remove(pass.routes, settings.Protocol),
 		k.nft.Tidy(pass.table),
 	}
-	k.inForce.Store(&pass.Plan)
+	k.putInForce(pass.Plan)
 	_ = k.files.forget(pass.lists) // what stays is in nobody's way, and is tried again
 	for _, t := range pass.releases(k.inForce.Load) {
 		if k.later != nil {

@@ -183,6 +183,9 @@ func (k *Kernel) Compare(p policy.Policy) (*Pass, error) {
 	return pass, nil
 }
 
+// putInForce notes the plan that the kernel has now. It is a copy: a pass knows the plan before it, and would keep all of them.
+func (k *Kernel) putInForce(plan policy.Plan) { k.inForce.Store(&plan) }
+
 // compile turns a plan into routes, rules and the table, unless it is the same as the last.
 func (k *Kernel) compile(plan policy.Plan) compiled {
 	if !reflect.DeepEqual(plan, k.last.plan) {

@@ -37,6 +37,9 @@ const Group = "enlace"
 // ErrRunning says that there is a daemon already.
 var ErrRunning = errors.New("enlace watch runs already")
 
+// lookedAt is for how long somebody who only looks whether there is a daemon may hold its lock.
+const lookedAt = 200 * time.Millisecond
+
 // Alone makes sure that there is one daemon only, until the returned file is closed.
 func Alone(files Files) (io.Closer, error) {
 	if err := os.MkdirAll(filepath.Dir(files.Alone), 0o755); err != nil {
@@ -46,7 +49,12 @@ func Alone(files Files) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	for end := time.Now().Add(lookedAt); ; time.Sleep(lookedAt / 20) {
+		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil || time.Now().After(end) {
+			break
+		}
+	}
+	if err != nil {
 		pid, _ := io.ReadAll(f)
 		return nil, errors.Join(fmt.Errorf("%w, as process %s (%s)", ErrRunning, bytes.TrimSpace(pid), files.Alone), f.Close())
 	}
