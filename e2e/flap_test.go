@@ -102,7 +102,7 @@ func TestPain17_UnsteadyLinks(t *testing.T) {
 			}
 		}, true, 2, "it comes and goes; it has to work for 10s without a break"},
 		{"5 % lost, two targets", two, func(t *testing.T, i *lab.ISP, _ bool) { must(t, i.Lose(5)) }, false, 0, ""},
-		{"one of three targets is dead", three, func(t *testing.T, i *lab.ISP, _ bool) { must(t, i.Mute([]byte{198, 51, 100, 2})) }, false, 0, ""},
+		{"one of three dead", three, func(t *testing.T, i *lab.ISP, _ bool) { must(t, i.Mute([]byte{198, 51, 100, 2})) }, false, 0, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

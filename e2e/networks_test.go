@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ti-mo/conntrack"
 	"golang.org/x/sys/unix"
 
 	"enlace/e2e/lab"
@@ -87,8 +89,27 @@ func TestPain23_SpecificRoutesFirst(t *testing.T) {
 		}
 	}
 	through("all well")
+	old, err := r.LAN.Open(lab.Flow{Network: "tcp", From: lab.Host(50, false), To: inner})
+	must(t, err)
+	defer func() { _ = old.Close() }()
+	lines := bufio.NewReader(old)
+	_, err = lines.ReadString('\n')
+	must(t, err)
 	must(t, r.ISP("virtua").Unplug())
 	d.link("virtua", "down", "")
+	must(t, r.Router.Do(func() error { // the kernel knows the connection no more
+		c, err := conntrack.Dial(nil)
+		if err != nil {
+			return err
+		}
+		return errors.Join(c.Flush(), c.Close())
+	}))
+	_, err = old.Write([]byte("1\n"))
+	must(t, err)
+	_ = old.SetReadDeadline(time.Now().Add(patience))
+	if _, err := lines.ReadByte(); err != nil {
+		t.Errorf("a connection through the tunnel from before: %v", err)
+	}
 	through("one link dead")
 	must(t, r.ISP("embratel").Unplug())
 	d.link("embratel", "down", "")

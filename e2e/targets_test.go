@@ -26,6 +26,8 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"enlace/e2e/lab"
+	"enlace/policy"
+	"enlace/watch"
 )
 
 // TestTargets: every kind of target tells a link that works from one that does not.
@@ -185,4 +187,34 @@ func TestProbesDoNotLeak(t *testing.T) {
 	if count("task") > threads+6 {
 		t.Errorf("%d threads, %d before", count("task"), threads)
 	}
+}
+
+// TestAddressNotReady: while IPv6 finds out whether somebody else has the link's address, nothing can be asked, and nothing is concluded.
+func TestAddressNotReady(t *testing.T) {
+	r := newRouter(t)
+	d := r.fresh(strings.Replace(links, `health { hold = "0s" }`, `health { targets = ["198.51.100.9", "2001:db8:ffff::9"] }`, 1), balanced, `default { via = group.balanced }`)
+	d.link("virtua", "up", "")
+	must(t, r.Router.Sysctl("ipv6/conf/eth1/accept_dad", "1"))
+	must(t, r.Router.Sysctl("ipv6/conf/eth1/dad_transmits", "3")) // three seconds
+	address := r.ISP("virtua").Address(true)
+	must(t, r.Router.RemoveAddress("eth1", address))
+	d.await("the address to be gone", func(s *watch.Status) bool { return s.Links[0].IPv6 == nil })
+	need(t, "ip")
+	r.lines("ip", "-6", "address", "add", address.String(), "dev", "eth1")
+	must(t, r.Router.AddRoute(netip.MustParsePrefix("::/0"), r.ISP("virtua").Gateway(true), "eth1"))
+	d.await("the address to be back", func(s *watch.Status) bool { return s.Links[0].IPv6 != nil })
+	d.await("an answer over IPv6", func(s *watch.Status) bool {
+		for _, p := range s.Problems {
+			if p.Subject == "link virtua" && (p.Code == policy.LinkSilent || p.Code == policy.LinkHolding) {
+				t.Errorf("concluded too early: %s", p.Text)
+				return true
+			}
+		}
+		for _, target := range s.Links[0].Targets {
+			if target.Target == "2001:db8:ffff::9" && target.Answers {
+				return true
+			}
+		}
+		return false
+	})
 }

@@ -160,7 +160,7 @@ func (c *compiler) prerouting() {
 	)...)
 	c.arriving()
 	c.choose()
-	c.chain("rules", nil, append(c.policyRules(false), c.defaultRules()...)...)
+	c.chain("rules", nil, append(append(c.strays(), c.policyRules(false)...), c.defaultRules()...)...)
 }
 
 // insideNumbers are the interfaces of the lan blocks that are there.
@@ -203,7 +203,6 @@ func (c *compiler) choose() {
 			rules = append(rules, rule(inSet{selector: address(destination, int(f)), set: nearby(f)}, accept).because("main knows the way"))
 		}
 	}
-	rules = append(rules, c.strays()...)
 	ours := append(c.linkNumbers(goTo("rules")), Element{From: host32(0), Verdict: goTo("nowhere")})
 	rules = append(rules, rule(dispatch{selector: fibDaddrOIF, elems: distinct(ours)}).because("main would send it to a link, or nowhere"))
 	var links []Element

@@ -2,13 +2,22 @@
 
 package policy
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Sent notes a probe and returns its number.
 func (m *Monitor) Sent(now time.Time, at int) uint32 {
 	t := &m.targets[at]
 	t.next = now.Add(m.spread(m.health.Interval))
 	return t.send(now)
+}
+
+// Unsent says that a probe could not be sent after all.
+func (m *Monitor) Unsent(at int, seq uint32) {
+	t := &m.targets[at]
+	t.open = slices.DeleteFunc(t.open, func(p probing) bool { return p.seq == seq })
 }
 
 // spread is an interval, a tenth more or less, so that routers that were started together do not stay in step.

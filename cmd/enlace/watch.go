@@ -25,7 +25,7 @@ func watchCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "watch [POLICY]", Short: "apply the policy, then follow every change (the service)", Args: cobra.MaximumNArgs(1),
 		Long: "Applies the policy and follows what happens: interfaces, addresses, routes, DHCP leases, the policy's files, and what others\n" +
-			"change of enlace's. An unchanged world costs nothing. A policy file that changes is read anew, as it is on SIGHUP; with a\n" +
+			"change of enlace's; and it probes the links. An unchanged world costs no write. A policy file that changes is read anew, as it is on SIGHUP; with a\n" +
 			"mistake in it the old policy goes on. When watch ends, by whatever means, forwarding goes on as it is.\n" +
 			"Exit status: 0 ended by SIGTERM, SIGINT or enlace down, 1 could not start.",
 		RunE: func(cmd *cobra.Command, args []string) error {

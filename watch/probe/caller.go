@@ -45,11 +45,11 @@ func newCaller(w Way, target policy.Probe, others *sync.WaitGroup) *caller {
 	return c
 }
 
-func (c *caller) ask(ctx context.Context, seq uint32, answered func(uint32)) {
+func (c *caller) ask(ctx context.Context, seq uint32, answered func(uint32)) bool {
 	select {
 	case c.turns <- struct{}{}:
 	default:
-		return // so many are open that one more would say nothing new
+		return false // so many are open that one more would say nothing new
 	}
 	c.others.Add(1)
 	go func() {
@@ -61,6 +61,7 @@ func (c *caller) ask(ctx context.Context, seq uint32, answered func(uint32)) {
 			answered(seq)
 		}
 	}()
+	return true
 }
 
 func (c *caller) close() { c.client.CloseIdleConnections() }

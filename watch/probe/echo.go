@@ -41,10 +41,8 @@ type echo struct {
 	to netip.Addr
 }
 
-func (e *echo) ask(ctx context.Context, seq uint32, answered func(uint32)) {
-	if e.to.IsValid() {
-		e.send(ctx, e.to, seq, answered)
-	}
+func (e *echo) ask(ctx context.Context, seq uint32, answered func(uint32)) bool {
+	return e.to.IsValid() && e.send(ctx, e.to, seq, answered)
 }
 
 func (*echo) close() {}
@@ -52,12 +50,13 @@ func (*echo) close() {}
 // mostWaiting is how many echoes are remembered: more than are sent in the time in which an answer counts.
 const mostWaiting = 2048
 
-// send sends an echo request. What cannot be sent is not answered either, which is what it says about the link.
-func (e *echoes) send(ctx context.Context, to netip.Addr, seq uint32, answered func(uint32)) {
+// send sends an echo request. What the kernel does not send is not answered either, which says something about the link; that there is no
+// socket does not.
+func (e *echoes) send(ctx context.Context, to netip.Addr, seq uint32, answered func(uint32)) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.conn == nil && e.open(ctx) != nil {
-		return
+		return false
 	}
 	e.seq++
 	delete(e.waiting, e.seq-mostWaiting)
@@ -69,6 +68,7 @@ func (e *echoes) send(ctx context.Context, to netip.Addr, seq uint32, answered f
 	if b, err := m.Marshal(nil); err == nil {
 		_, _ = e.conn.WriteTo(b, e.way.at(to))
 	}
+	return true
 }
 
 func (e *echoes) open(ctx context.Context) error {

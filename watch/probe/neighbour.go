@@ -38,17 +38,18 @@ func newNeighbour(w Way, others *sync.WaitGroup) *neighbour {
 	return &neighbour{way: w, others: others}
 }
 
-func (n *neighbour) ask(_ context.Context, seq uint32, answered func(uint32)) {
+func (n *neighbour) ask(_ context.Context, seq uint32, answered func(uint32)) bool {
 	if !n.way.Ethernet || !n.way.Gateway.IsValid() {
-		return
+		return false
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed || !n.open && n.listen() != nil {
-		return
+		return false
 	}
 	n.last, n.answered = seq, answered
 	_ = n.request()
+	return true
 }
 
 // listen opens a socket and takes answers until it is closed.
@@ -189,20 +190,21 @@ type gateway struct {
 	echoed    atomic.Bool
 }
 
-func (g *gateway) ask(ctx context.Context, seq uint32, answered func(uint32)) {
-	g.echo.ask(ctx, seq, func(seq uint32) {
+func (g *gateway) ask(ctx context.Context, seq uint32, answered func(uint32)) bool {
+	asked := g.echo.ask(ctx, seq, func(seq uint32) {
 		if !g.echoed.Swap(true) {
 			g.neighbour.close() // what it hears is not needed any more
 		}
 		answered(seq)
 	})
 	if !g.echoed.Load() {
-		g.neighbour.ask(ctx, seq, func(seq uint32) {
+		asked = g.neighbour.ask(ctx, seq, func(seq uint32) {
 			if !g.echoed.Load() {
 				answered(seq)
 			}
-		})
+		}) || asked
 	}
+	return asked
 }
 
 func (g *gateway) close() { g.neighbour.close() }

@@ -16,6 +16,7 @@ type Patient struct {
 	monitor *policy.Monitor
 	probes  []policy.Probe
 	changed func(Way, policy.Standing)
+	asker   func(Way, policy.Probe, *echoes, *sync.WaitGroup) asker
 
 	way  Way
 	stop context.CancelFunc // of the prober, nil when none runs
@@ -24,7 +25,7 @@ type Patient struct {
 
 // NewPatient makes one that is not there yet. changed is called, without any lock, when the verdict is another one.
 func NewPatient(m *policy.Monitor, probes []policy.Probe, changed func(Way, policy.Standing)) *Patient {
-	return &Patient{monitor: m, probes: probes, changed: changed}
+	return &Patient{monitor: m, probes: probes, changed: changed, asker: newAsker}
 }
 
 // Follow says by which way the link is reached now, nil when there is none. Probing begins, ends, or goes on another way.
@@ -106,9 +107,10 @@ type answer struct {
 	at     time.Time
 }
 
-// asker sends probes to one target. It must not wait: the answer comes later.
+// asker sends probes to one target. It must not wait: the answer comes later. It tells whether it could ask at all: while the link's address
+// is not ready (IPv6 finds out first whether somebody else has it) nothing can be sent, which says nothing about the link.
 type asker interface {
-	ask(ctx context.Context, seq uint32, answered func(seq uint32))
+	ask(ctx context.Context, seq uint32, answered func(seq uint32)) bool
 	close()
 }
 
@@ -121,7 +123,7 @@ func (p *Patient) run(ctx context.Context, w Way) {
 	defer others.Wait()
 	defer echoes.close()
 	for i, target := range p.probes {
-		askers[i] = newAsker(w, target, echoes, &others)
+		askers[i] = p.asker(w, target, echoes, &others)
 		defer askers[i].close()
 	}
 	timer := time.NewTimer(0)
@@ -132,12 +134,17 @@ func (p *Patient) run(ctx context.Context, w Way) {
 			p.changed(w, standing)
 		}
 		for n, i := range due {
-			askers[i].ask(ctx, seqs[n], func(seq uint32) {
+			asked := askers[i].ask(ctx, seqs[n], func(seq uint32) {
 				select {
 				case answers <- answer{i, seq, time.Now()}:
 				case <-ctx.Done():
 				}
 			})
+			if !asked {
+				p.mu.Lock()
+				p.monitor.Unsent(i, seqs[n])
+				p.mu.Unlock()
+			}
 		}
 		timer.Reset(max(time.Until(next), time.Millisecond))
 		select {
