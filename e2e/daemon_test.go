@@ -61,6 +61,7 @@ func (r *router) watchFile(file string, args ...string) *daemon {
 	command = append(command, args...)
 	d.cmd = exec.Command(command[0], command[1:]...)
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
+	d.cmd.Env = append(os.Environ(), r.env...)
 	must(r.t, r.Router.Do(d.cmd.Start))
 	go func() { d.ended <- d.cmd.Wait() }()
 	r.t.Cleanup(func() {

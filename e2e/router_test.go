@@ -23,6 +23,7 @@ type router struct {
 
 	public bool     // hosts inside leave with addresses of their own, which the lab's providers drop
 	before []string // program that starts the daemon, and its arguments
+	env    []string // more of the daemon's environment
 	mounts []string // more that DHCP clients see elsewhere than they are
 	hidden bool     // DHCP clients keep their leases where enlace does not look
 }

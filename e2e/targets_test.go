@@ -32,6 +32,7 @@ import (
 
 // TestTargets: every kind of target tells a link that works from one that does not.
 func TestTargets(t *testing.T) {
+	t.Parallel()
 	r := newRouter(t)
 	r.answerProbes()
 	for _, target := range []string{
@@ -138,7 +139,7 @@ func answerNames(c net.PacketConn) {
 	}
 }
 
-// certificate is one for an address, which programs that the test starts trust.
+// certificate is one for an address, which daemons that the test starts trust.
 func (r *router) certificate(a netip.Addr) tls.Certificate {
 	r.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -151,11 +152,7 @@ func (r *router) certificate(a netip.Addr) tls.Certificate {
 	must(r.t, err)
 	file := filepath.Join(r.root, "trusted.pem")
 	must(r.t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
-	set, ok := r.t.(*testing.T)
-	if !ok {
-		r.t.Fatal("not in a benchmark")
-	}
-	set.Setenv("SSL_CERT_FILE", file)
+	r.env = append(r.env, "SSL_CERT_FILE="+file)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
@@ -191,6 +188,7 @@ func TestProbesDoNotLeak(t *testing.T) {
 
 // TestAddressNotReady: while IPv6 finds out whether somebody else has the link's address, nothing can be asked, and nothing is concluded.
 func TestAddressNotReady(t *testing.T) {
+	t.Parallel()
 	r := newRouter(t)
 	d := r.fresh(strings.Replace(links, `health { hold = "0s" }`, `health { targets = ["198.51.100.9", "2001:db8:ffff::9"] }`, 1), balanced, `default { via = group.balanced }`)
 	d.link("virtua", "up", "")
