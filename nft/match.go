@@ -220,60 +220,46 @@ func (original) encode(e *encoder) {
 	e.add(&expr.Ct{Key: expr.CtKeyDIRECTION, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{0}})
 }
 
-// midstream matches TCP segments that do not begin a connection (RFC 9293, control bits).
-type midstream struct{}
-
-// noSYN is that match.
-var noSYN midstream
-
-func (midstream) text() string { return "tcp flags & syn == 0x0" }
-
-func (midstream) encode(e *encoder) {
-	e.load(selector{l4: unix.IPPROTO_TCP, load: []expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1}}})
-	e.add(&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{2}, Xor: []byte{0}}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{0}})
+// withFlags matches TCP segments of which some control bits (RFC 9293) have a value.
+type withFlags struct {
+	mask, value byte
+	name        string
 }
 
-// opening matches TCP segments that ask for a connection (RFC 9293, control bits).
-type opening struct{}
+// Segments that do not begin a connection, and those that ask for one. The bits are SYN, 2, and ACK, 16.
+var (
+	noSYN = withFlags{2, 0, "syn == 0x0"}
+	isSYN = withFlags{2 | 16, 2, "(syn | ack) == syn"}
+)
 
-// isSYN is that match.
-var isSYN opening
+func (m withFlags) text() string { return "tcp flags & " + m.name }
 
-func (opening) text() string { return "tcp flags & (syn | ack) == syn" }
-
-func (opening) encode(e *encoder) {
+func (m withFlags) encode(e *encoder) {
 	e.load(selector{l4: unix.IPPROTO_TCP, load: []expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1}}})
-	e.add(&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{2 | 16}, Xor: []byte{0}}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{2}})
-}
-
-// translated matches flows whose source somebody translates.
-type translated struct{}
-
-// isTranslated is that match; the bit is IPS_SRC_NAT of linux/netfilter/nf_conntrack_common.h.
-var isTranslated translated
-
-func (translated) text() string { return "ct status snat" }
-
-func (translated) encode(e *encoder) {
 	e.add(
-		&expr.Ct{Key: expr.CtKeySTATUS, Register: 1},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: host32(1 << 4), Xor: host32(0)},
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: host32(0)},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{m.mask}, Xor: []byte{0}},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{m.value}},
 	)
 }
 
-// forwarded matches flows whose destination somebody translates (IPS_DST_NAT).
-type forwarded struct{}
+// inStatus matches flows with a bit of their status.
+type inStatus struct {
+	bit  uint32
+	name string
+}
 
-// isForwarded is that match.
-var isForwarded forwarded
+// Flows whose source, or destination, somebody translates: IPS_SRC_NAT and IPS_DST_NAT of linux/netfilter/nf_conntrack_common.h.
+var (
+	isTranslated = inStatus{1 << 4, "snat"}
+	isForwarded  = inStatus{1 << 5, "dnat"}
+)
 
-func (forwarded) text() string { return "ct status dnat" }
+func (m inStatus) text() string { return "ct status " + m.name }
 
-func (forwarded) encode(e *encoder) {
+func (m inStatus) encode(e *encoder) {
 	e.add(
 		&expr.Ct{Key: expr.CtKeySTATUS, Register: 1},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: host32(1 << 5), Xor: host32(0)},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: host32(m.bit), Xor: host32(0)},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: host32(0)},
 	)
 }
