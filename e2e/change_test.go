@@ -26,10 +26,11 @@ func TestPain26_OnChange(t *testing.T) {
 		must(t, os.WriteFile(file, []byte("#!/bin/sh\n"+script), 0o755))
 		return file
 	}
-	gate := filepath.Join(r.root, "gate")
+	gate, ended := filepath.Join(r.root, "gate"), filepath.Join(r.root, "ended")
 	slow := hook("slow", fmt.Sprintf(`{ printf '%%s|%%s|%%s|%%s|%%s|' "$ENLACE_LINK" "$ENLACE_OLD" "$ENLACE_NEW" "$ENLACE_ADDRESS4" "$ENLACE_GATEWAY4"; cat; } >> %s
 while [ ! -e %s ]; do sleep 0.05; done
-`, heard, gate))
+echo >> %s
+`, heard, gate, ended))
 	failing := hook("failing", "echo no such luck; exit 3\n")
 	text := strings.Replace(links, `interface = "eth1"`, fmt.Sprintf("interface = \"eth1\"\n  on_change = %q", slow), 1)
 	d := r.fresh(text, fmt.Sprintf("settings { on_change = %q }\n", failing), balanced, `default { via = group.balanced }`)
@@ -37,7 +38,8 @@ while [ ! -e %s ]; do sleep 0.05; done
 	must(t, os.WriteFile(gate, nil, 0o600)) // what happened until now
 	await(t, "the first runs", func() bool {
 		b, _ := os.ReadFile(heard)
-		return strings.Contains(string(b), "|up|") && strings.HasSuffix(string(b), "}\n")
+		over, _ := os.ReadFile(ended)
+		return strings.Contains(string(b), "|up|") && strings.HasSuffix(string(b), "}\n") && strings.Count(string(b), "\n") == len(over)
 	})
 	must(t, os.Remove(gate))
 	must(t, os.WriteFile(heard, nil, 0o600))
