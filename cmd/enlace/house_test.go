@@ -26,7 +26,9 @@ var mayImport = map[string][]string{
 	"enlace/e2e/lab":     {},
 	"enlace/e2e/inject":  {"enlace/e2e/lab"},
 	"enlace/cmd/enlace":  {"enlace/policy", "enlace/policy/lang", "enlace/nft", "enlace/rtnl", "enlace/watch", "enlace/watch/lease", "enlace/e2e/lab"},
+	"enlace/cmd/package": {},
 	"enlace/e2e":         {},
+	"enlace/e2e/vm":      {"enlace/e2e/lab"},
 }
 
 // onlyIn says which rooms may use a library of the kernel's. The lab plays the other machines with them.
