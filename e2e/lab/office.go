@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 )
 
 // Office is the seed's company: hosts behind a router with several providers, and the internet behind those.
 type Office struct {
 	LAN, Router, Internet *Namespace
 	ISPs                  []*ISP
+	Taps                  map[string]*os.File // the router's interfaces, when it is a machine of its own; see NewOfficeAround
 	servers               []*Server
 }
 
@@ -75,12 +77,23 @@ func Remote(n int, v6 bool) netip.Addr {
 // NewOffice builds the office with the given links and LAN hosts. Nothing routes yet: that is the job of what is tested.
 func NewOffice(hosts []int, links ...Uplink) (o *Office, err error) {
 	o = &Office{}
+	if o.Router, err = NewNamespace("router"); err != nil {
+		return nil, fmt.Errorf("build lab: %w", err)
+	}
+	if o, err = newOffice(o, hosts, links); err != nil {
+		return nil, err
+	}
+	return o, o.Router.settle(1 + len(links))
+}
+
+// newOffice builds everything around the router.
+func newOffice(o *Office, hosts []int, links []Uplink) (_ *Office, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("build lab: %w", err), o.Close())
 		}
 	}()
-	for name, n := range map[string]**Namespace{"lan": &o.LAN, "router": &o.Router, "internet": &o.Internet} {
+	for name, n := range map[string]**Namespace{"lan": &o.LAN, "internet": &o.Internet} {
 		if *n, err = NewNamespace(name); err != nil {
 			return o, err
 		}
@@ -96,7 +109,7 @@ func NewOffice(hosts []int, links ...Uplink) (o *Office, err error) {
 			return o, fmt.Errorf("provider %s: %w", l.Name, err)
 		}
 	}
-	return o, o.Router.settle(1 + len(links))
+	return o, nil
 }
 
 // Close takes the office apart.
@@ -113,17 +126,24 @@ func (o *Office) Close() error {
 			errs = append(errs, n.Close())
 		}
 	}
+	for _, f := range o.Taps {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
 	return errors.Join(errs...)
 }
 
 // buildLAN puts all hosts into one namespace: each is an address that clients and servers bind to.
 func (o *Office) buildLAN(hosts []int) error {
-	if err := o.LAN.Connect("eth0", o.Router, "eth0"); err != nil {
+	if err := o.cable("eth0", o.LAN, "eth0"); err != nil {
 		return err
 	}
 	errs := []error{}
 	for _, p := range RouterLAN {
-		errs = append(errs, o.Router.AddAddress("eth0", p))
+		if o.Router != nil {
+			errs = append(errs, o.Router.AddAddress("eth0", p))
+		}
 	}
 	for _, n := range hosts {
 		for f, p := range LANNetworks {
@@ -162,7 +182,7 @@ func (o *Office) addISP(n int, l Uplink) error {
 	i := &ISP{Name: l.Name, Interface: l.Interface, Namespace: ns, Networks: l.Networks, dynamic: l.Dynamic}
 	o.ISPs = append(o.ISPs, i)
 	back := fmt.Sprintf("isp%d", n)
-	if err := errors.Join(o.Router.Connect(l.Interface, ns, customerSide), ns.Connect(internetSide, o.Internet, back), o.forwarding(ns)); err != nil {
+	if err := errors.Join(o.cable(l.Interface, ns, customerSide), ns.Connect(internetSide, o.Internet, back), o.forwarding(ns)); err != nil {
 		return err
 	}
 	errs := []error{i.addresses(), i.filter()}
@@ -234,70 +254,6 @@ func (o *Office) Foreign() (uint64, error) {
 		sum += n
 	}
 	return sum, nil
-}
-
-// Renumber gives a link another network, as a provider's DHCP does: the router gets the new address and, if it had one, the
-// new default route, and loses the old ones.
-func (o *Office) Renumber(name string, networks ...netip.Prefix) error {
-	n := 0
-	for o.ISPs[n].Name != name {
-		n++
-	}
-	i := o.ISPs[n]
-	old := *i
-	i.Networks = append(append([]netip.Prefix{}, networks...), old.Networks...)
-	errs := []error{i.filter()} // packets from the old address may be on their way until the router has lost it
-	i.Networks = networks
-	if err := errors.Join(append(errs, i.addresses(), o.routesTo(i, n))...); err != nil {
-		return err
-	}
-	errs = nil
-	for _, p := range old.Networks {
-		v6 := p.Addr().Is6()
-		errs = append(errs, i.RemoveAddress(customerSide, old.nth(v6, 1)))
-		if !i.dynamic {
-			errs = append(errs, o.Router.RemoveAddress(i.Interface, old.Address(v6)))
-		}
-	}
-	if i.dynamic { // the router has its old address, and may use it, until its client has asked again: see Settled
-		return errors.Join(errs...)
-	}
-	return errors.Join(append(errs, o.routerSide(i, true), i.filter())...)
-}
-
-// Settled says that the router has lost the address from before a Renumber: packets from it are foreign from now on.
-func (o *Office) Settled(name string) error { return o.ISP(name).filter() }
-
-// Replug takes the interface of a link away and makes it anew: it has the same name and addresses, and another number. main gets a
-// default route through it.
-func (o *Office) Replug(name string) error {
-	if err := o.Router.Remove(o.ISP(name).Interface); err != nil {
-		return err
-	}
-	return o.Plug(name)
-}
-
-// Plug makes the interface of a link after it was removed.
-func (o *Office) Plug(name string) error {
-	i := o.ISP(name)
-	if err := o.Router.Connect(i.Interface, i.Namespace, customerSide); err != nil {
-		return err
-	}
-	return errors.Join(i.addresses(), o.routerSide(i, true))
-}
-
-// Restore gives the router's interface back what the kernel takes when it is switched off: IPv6 addresses and default routes.
-func (o *Office) Restore(name string) error {
-	i := o.ISP(name)
-	var errs []error
-	for _, p := range i.Networks {
-		v6 := p.Addr().Is6()
-		if v6 {
-			errs = append(errs, o.Router.AddAddress(i.Interface, i.Address(v6)))
-		}
-		errs = append(errs, o.Router.AddRoute(defaultRoute(v6), i.Gateway(v6), i.Interface))
-	}
-	return errors.Join(errs...)
 }
 
 func prefixes(list ...string) []netip.Prefix {

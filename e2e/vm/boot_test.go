@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vm
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"enlace/e2e/lab"
+)
+
+// TestBoot installs the package on a Debian machine, and reboots it while hosts inside open flows: there is no moment in which these
+// leave untranslated or by the wrong link. Then the provider gives another address, the owner of the interfaces begins again, and the
+// package is upgraded and removed.
+func TestBoot(t *testing.T) {
+	need(t)
+	for _, s := range suites() {
+		for _, by := range owners() {
+			t.Run(fmt.Sprintf("%s/%s", s, by.name), func(t *testing.T) {
+				o := newOffice(t, s)
+				o.install(by)
+				k := o.knock()
+				must(t, o.Reboot())
+				must(t, o.Booted())
+				o.ready()
+				o.await("virtua", "189.1.0.2")
+				o.await("embratel", "200.252.10.2")
+				k.end()
+				o.unspoilt()
+				o.share(t)
+				o.renumber()
+				o.again(by)
+				o.upgrade()
+				o.unspoilt()
+			})
+		}
+	}
+}
+
+// ready tests that the table was there before any interface was configured, and the network declared online after that.
+func (o *office) ready() {
+	o.t.Helper()
+	o.sh("systemctl is-system-running --wait >/dev/null || true")
+	applied, pre, online := o.moment("enlace-apply.service"), o.moment("network-pre.target"), o.moment("network-online.target")
+	if applied > pre || pre > online {
+		o.t.Errorf("enlace-apply was done at %d us, network-pre.target at %d, network-online.target at %d: want this order", applied, pre, online)
+	}
+	if failed := strings.TrimSpace(o.sh("systemctl list-units --failed --no-legend --plain")); failed != "" {
+		o.t.Errorf("units have failed: %s", failed)
+	}
+}
+
+// share tests that flows are balanced, and that a rule's are not.
+func (o *office) share(t *testing.T) {
+	t.Helper()
+	if got := o.shares(balanced, 30); got["virtua"] != 20 || got["embratel"] != 10 {
+		t.Errorf("shares of 30 flows %v, want 20:10", got)
+	}
+	if got := o.shares(pinned, 6); got["embratel"] != 6 {
+		t.Errorf("flows of the pinned host: %v, want embratel only", got)
+	}
+}
+
+// stream starts a flow of the pinned host, which no event of the other link may disturb.
+func (o *office) stream(host int) *lab.Stream {
+	o.t.Helper()
+	s, err := o.StreamUDP(o.LAN, lab.Flow{From: lab.Host(host, false), To: netip.AddrPortFrom(lab.Remote(7, false), 443)}, 50)
+	must(o.t, err)
+	s.Await(1)
+	return s
+}
+
+// untouched ends a flow that must have lost nothing.
+func (o *office) untouched(s *lab.Stream, what string) {
+	o.t.Helper()
+	time.Sleep(time.Second) // what is on its way in a slow machine
+	r := s.Stop()
+	if r.Lost != 0 || len(r.Links) != 1 {
+		o.t.Errorf("%s: of %d packets of a flow %d were lost, by %v; want none, by one link", what, r.Sent, r.Lost, r.Links)
+	}
+}
+
+// renumber: the provider's DHCP server gives another network.
+func (o *office) renumber() {
+	o.t.Helper()
+	s := o.stream(pinned)
+	must(o.t, o.Renumber("virtua", netip.MustParsePrefix("189.44.7.0/24")))
+	o.serveDHCP("189.44.7.2", "189.44.7.1")
+	o.await("virtua", "189.44.7.2")
+	o.untouched(s, "the other link is renumbered")
+	must(o.t, o.Settled("virtua"))
+	o.share(o.t)
+}
+
+// again: the owner of the interfaces begins again, and takes away what is not its own.
+func (o *office) again(by owner) {
+	o.t.Helper()
+	s := o.stream(pinned)
+	o.sh(by.restart)
+	o.await("virtua", "")
+	o.await("embratel", "")
+	r := s.Stop()
+	o.t.Logf("%s: %d of %d packets of a flow lost", by.restart, r.Lost, r.Sent)
+	for link := range r.Links {
+		if link != "embratel" {
+			o.t.Errorf("%s: packets of a pinned flow by %v", by.restart, r.Links)
+		}
+	}
+	o.share(o.t)
+}
+
+// upgrade: forwarding goes on while the package is replaced. After a purge nothing is left.
+func (o *office) upgrade() {
+	o.t.Helper()
+	s := o.stream(pinned)
+	o.sh("dpkg -i " + deb(newVersion))
+	if got := o.sh("enlace version"); got != "enlace "+newVersion+"\n" {
+		o.t.Errorf("after the upgrade: %s", got)
+	}
+	o.await("virtua", "")
+	o.await("embratel", "")
+	o.untouched(s, "upgrade")
+	o.sh("dpkg --purge enlace")
+	left := o.sh("find / -xdev -name '*enlace*' -not -path '/var/log/*' -not -path '/tmp/*'; ls /run | grep enlace; nft list tables | grep enlace; ip rule | grep -E '0xff000000|225'; getent group enlace; true")
+	if strings.TrimSpace(left) != "" {
+		o.t.Errorf("after the purge there are still:\n%s", left)
+	}
+}
