@@ -213,6 +213,7 @@ func TestFormsAgree(t *testing.T) {
 		"everything":   everything,
 		"held":         held,
 		"proxied":      proxied,
+		"clamped":      clamped,
 		"listed":       listed(),
 		"one link":     links + `default { via = link.virtua }`,
 		"main":         links,

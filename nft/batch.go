@@ -92,7 +92,7 @@ func (b *batch) addChain(c Chain) {
 }
 
 // hookNumbers are the hooks that enlace uses (linux/netfilter.h).
-var hookNumbers = map[string]uint32{"prerouting": unix.NF_INET_PRE_ROUTING, "output": unix.NF_INET_LOCAL_OUT, "postrouting": unix.NF_INET_POST_ROUTING}
+var hookNumbers = map[string]uint32{"prerouting": unix.NF_INET_PRE_ROUTING, "forward": unix.NF_INET_FORWARD, "output": unix.NF_INET_LOCAL_OUT, "postrouting": unix.NF_INET_POST_ROUTING}
 
 func (b *batch) delChain(name string) {
 	b.add(unix.NFT_MSG_DELCHAIN, 0, named("chain", name), func() {

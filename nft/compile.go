@@ -28,6 +28,7 @@ func Compile(p policy.Plan) Table {
 	c.prerouting()
 	c.output()
 	c.postrouting()
+	c.forwarding()
 	c.translation()
 	c.targets()
 	c.leaving()

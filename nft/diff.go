@@ -95,8 +95,12 @@ func (d *differ) diff() {
 		d.claim()
 		d.newChains()
 		d.sets()
+		gone := d.flowtables()
 		d.rules()
 		d.leftovers()
+		for _, name := range gone { // after the rules that refer to it
+			d.change.main.delFlowtable(name)
+		}
 	}
 }
 
@@ -165,6 +169,7 @@ func (d *differ) rebuild(why string) {
 	d.have = &Observed{chains: map[string]*observedChain{}, sets: map[string]*observedSet{}, keep: d.have.keep}
 	d.newChains()
 	d.sets()
+	d.flowtables()
 	d.rules()
 }
 

@@ -192,8 +192,11 @@ type inState struct {
 
 // The states that rules ask for (linux/netfilter/nf_conntrack_common.h).
 var (
-	isNew      = inState{8, "new"}
-	isOngoing  = inState{2 | 4, "established,related"}
+	isNew     = inState{8, "new"}
+	isOngoing = inState{2 | 4, "established,related"}
+
+	isEstablished = inState{2, "established"}
+
 	isNoFlow   = inState{1 | 64, "invalid,untracked"}
 	familyName = [2]string{"ipv4", "ipv6"}
 )
@@ -230,6 +233,8 @@ type withFlags struct {
 var (
 	noSYN = withFlags{2, 0, "syn == 0x0"}
 	isSYN = withFlags{2 | 16, 2, "(syn | ack) == syn"}
+	// asksSYN is also the answer to it; a reset is not.
+	asksSYN = withFlags{2 | 4, 2, "(syn | rst) == syn"}
 )
 
 func (m withFlags) text() string { return "tcp flags & " + m.name }

@@ -26,6 +26,8 @@ type Observed struct {
 	chains map[string]*observedChain
 	sets   map[string]*observedSet
 	lists  map[string]content // what it says of the lists that are not read
+
+	flowtables []*Flowtable
 }
 
 type observedChain struct {
@@ -56,7 +58,7 @@ func (c *Conn) Observe() (*Observed, error) {
 	if !o.exists {
 		return o, nil
 	}
-	if err := errors.Join(c.readChains(o), c.readRules(o), c.readSets(o)); err != nil {
+	if err := errors.Join(c.readChains(o), c.readRules(o), c.readSets(o), c.readFlowtables(o)); err != nil {
 		return nil, err
 	}
 	return o, nil

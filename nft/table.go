@@ -17,8 +17,9 @@ const TableName = "enlace"
 
 // Table is the wanted or the observed content of the table.
 type Table struct {
-	Sets   []Set
-	Chains []Chain
+	Sets      []Set
+	Chains    []Chain
+	Flowtable *Flowtable // nil: there is none
 }
 
 // Chain is a list of rules. A chain with a hook is entered by packets, the others by goto.
@@ -31,7 +32,7 @@ type Chain struct {
 // Hook is where a base chain stands in the packet's way. The policy is always accept: enlace routes, it is not a firewall.
 type Hook struct {
 	Type     string // filter, nat or route
-	Point    string // prerouting, output or postrouting
+	Point    string // prerouting, forward, output or postrouting
 	Priority int
 }
 

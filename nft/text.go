@@ -31,6 +31,9 @@ func (t Table) Text() string {
 		}
 		b.WriteString("\t}\n\n")
 	}
+	if t.Flowtable != nil {
+		b.WriteString(t.Flowtable.text())
+	}
 	for i, c := range t.Chains {
 		if i > 0 {
 			b.WriteString("\n")

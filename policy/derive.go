@@ -23,6 +23,7 @@ func Derive(p Policy, f Facts) (Plan, []Problem) {
 	d.plan.DefaultPos = p.DefaultPos
 	d.rules()
 	d.inUse()
+	d.bypass()
 	d.forwards()
 	d.neighbours()
 	return d.plan, d.problems

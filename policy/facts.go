@@ -20,6 +20,8 @@ type Facts struct {
 	Leases []Lease
 	// Standings are the verdicts of probing, by link and Family. A link that is not there is not probed.
 	Standings map[string][2]Standing
+	// NoFlowtable says that the kernel has no flowtables. It is asked only when the policy wants one.
+	NoFlowtable bool
 	// Drained are the links that a person has taken out of use.
 	Drained map[string]Drain
 }
@@ -45,6 +47,7 @@ type Interface struct {
 	Up           bool // administratively
 	Carrier      bool
 	PointToPoint bool
+	MTU          int // bytes, 0: not known
 	Addresses    []Address
 }
 

@@ -45,7 +45,7 @@ func (d *deriver) observe(l Link, planned *PlannedLink) {
 		d.problem(InterfaceMissing, subject, l.Pos, "there is no interface %q", l.Interface)
 		return
 	}
-	planned.Index = i.Index
+	planned.Index, planned.Segment = i.Index, l.Clamp.segment(i)
 	for _, a := range i.Addresses {
 		if !a.Link {
 			planned.Addresses = append(planned.Addresses, a.Prefix.Addr())

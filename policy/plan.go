@@ -28,6 +28,8 @@ type Plan struct {
 	Active [2]bool
 	// Inside are the interfaces of the lan blocks, in order, each once.
 	Inside []Device
+	// Flowtable is where established flows bypass the hooks, nil where they do not.
+	Flowtable *Flowtable
 }
 
 // Device is an interface by name, and by number while it is there.
@@ -83,6 +85,8 @@ type PlannedLink struct {
 	States     [2]State      // by Family; empty where there is no path
 	Paths      [2]*Path      // by Family; nil where the link cannot carry that family
 	Networks   [2][]Route    // what main reaches specifically through the interface, connected networks first; with or without a path
+	Segment    [2]int        // by Family: the longest TCP segment, 0: no limit
+	Bypasses   bool          // its established flows are in the flowtable
 	Addresses  []netip.Addr  // every global address of the interface: what answers from it leaves through this link
 	Index      int           // of the interface, 0 when it is absent
 	Pos        Pos

@@ -94,6 +94,8 @@ type Link struct {
 	SNAT       [2]netip.Addr // by Family: the address that flows leave with instead of the interface's; the zero Addr means none
 	Health     Health
 	OnChange   string // program that is run when the link's state or addresses change, empty: none
+	Clamp      Clamp
+	Flowtable  bool // established flows bypass the hooks, where the kernel can do that
 	Pos        Pos
 }
 

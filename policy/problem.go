@@ -30,6 +30,7 @@ const (
 	TargetUnusable   Code = "target-unusable"
 	SNATElsewhere    Code = "snat-elsewhere"
 	LastResort       Code = "last-resort"
+	NoFlowtable      Code = "no-flowtable"
 )
 
 // The problems that are not in the plan, but in bringing it about.

@@ -74,8 +74,11 @@ func interfaceOf(data []byte) (i policy.Interface, loopback, ok bool) {
 		return i, false, false
 	}
 	for ad.Next() {
-		if ad.Type() == unix.IFLA_IFNAME {
+		switch ad.Type() {
+		case unix.IFLA_IFNAME:
 			i.Name = ad.String()
+		case unix.IFLA_MTU:
+			i.MTU = int(ad.Uint32())
 		}
 	}
 	return i, flags&unix.IFF_LOOPBACK != 0, i.Name != ""

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"os"
 	"reflect"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +29,7 @@ type Kernel struct {
 	names   []byte                      // that could not be written
 	health  *health                     // this process's own probes; nil: those of a daemon count, if one runs
 	drained map[string]policy.Drain     // as last read
+	offload *bool                       // the kernel has flowtables; nil: it was not asked yet
 	inForce atomic.Pointer[policy.Plan] // the last that was committed
 	later   func(task)                  // does what can wait; nil: at once
 	// onward: what is refused does not undo the rest. A daemon tries again, and its links do not depend on each other.
@@ -146,6 +148,9 @@ func (k *Kernel) Compare(p policy.Policy) (*Pass, error) {
 		k.drained = drained
 	}
 	facts.Drained = k.drained
+	if facts.NoFlowtable, err = k.lacksFlowtable(p); err != nil {
+		return nil, err
+	}
 	pass.Facts = facts
 	pass.Plan, pass.Problems = policy.Derive(p, facts)
 	if k.health != nil { // a link that has come back is on hold before it is used
@@ -204,4 +209,20 @@ func (k *Kernel) Apply(p policy.Policy) (*Pass, error) {
 		return pass, err
 	}
 	return pass, k.commit(pass)
+}
+
+// lacksFlowtable tells whether a policy wants a flowtable that the kernel does not have. The kernel is asked once, and only when one
+// is wanted, because asking loads its modules.
+func (k *Kernel) lacksFlowtable(p policy.Policy) (bool, error) {
+	if !slices.ContainsFunc(p.Links, func(l policy.Link) bool { return l.Flowtable }) {
+		return false, nil
+	}
+	if k.offload == nil {
+		has, err := k.nft.Offloads()
+		if err != nil {
+			return false, err
+		}
+		k.offload = &has
+	}
+	return !*k.offload, nil
 }

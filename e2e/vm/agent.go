@@ -98,10 +98,10 @@ func (c *channel) read(into any) error {
 		return err
 	}
 	var answer struct{ Return json.RawMessage }
-	if err := json.Unmarshal(line, &answer); err != nil || answer.Return == nil {
-		return nil
+	if json.Unmarshal(line, &answer) == nil && answer.Return != nil {
+		return json.Unmarshal(answer.Return, into)
 	}
-	return json.Unmarshal(answer.Return, into)
+	return nil // not what is waited for
 }
 
 // Failed is a command of the machine that ended with another status than 0.

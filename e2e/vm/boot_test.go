@@ -22,6 +22,7 @@ func TestBoot(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%s", s, by.name), func(t *testing.T) {
 				o := newOffice(t, s)
 				o.install(by)
+				o.step("first boot and installation")
 				k := o.knock()
 				must(t, o.Reboot())
 				must(t, o.Booted())
@@ -30,10 +31,15 @@ func TestBoot(t *testing.T) {
 				o.await("embratel", "200.252.10.2")
 				k.end()
 				o.unspoilt()
+				o.step("reboot")
 				o.share(t)
+				o.step("shares")
 				o.renumber()
+				o.step("renumbering")
 				o.again(by)
+				o.step(by.restart)
 				o.upgrade()
+				o.step("upgrade and purge")
 				o.unspoilt()
 			})
 		}
@@ -83,11 +89,12 @@ func (o *office) untouched(s *lab.Stream, what string) {
 	}
 }
 
-// renumber: the provider's DHCP server gives another network.
+// renumber: the provider's DHCP server gives another network when the client renews its lease. The old gateway is there for a while.
 func (o *office) renumber() {
 	o.t.Helper()
 	s := o.stream(pinned)
 	must(o.t, o.Renumber("virtua", netip.MustParsePrefix("189.44.7.0/24")))
+	must(o.t, o.ISP("virtua").AddAddress("customer", netip.MustParsePrefix("189.1.0.1/24")))
 	o.serveDHCP("189.44.7.2", "189.44.7.1")
 	o.await("virtua", "189.44.7.2")
 	o.untouched(s, "the other link is renumbered")

@@ -114,10 +114,15 @@ func (m *Machine) PowerCut() error {
 	if m.cmd == nil {
 		return nil
 	}
-	err := m.cmd.Process.Kill()
-	<-m.off
+	_ = m.cmd.Process.Kill() // it may have ended already
+	select {
+	case err := <-m.off: // killed, as it was meant to be
+		_ = err
+	case <-time.After(agentTime):
+		return errors.New("QEMU does not end")
+	}
 	m.disconnect()
-	return err
+	return nil
 }
 
 // Reboot restarts the machine in an orderly way. It returns when the old system has ended and the new one is starting.

@@ -22,6 +22,7 @@ type office struct {
 	*Machine
 	t    *testing.T
 	dhcp *exec.Cmd
+	last time.Time // when the last step ended
 }
 
 // Hosts of the office: one whose flows are balanced, and one with a rule of its own.
@@ -63,7 +64,7 @@ func newOffice(t *testing.T, s Suite) *office {
 	must(t, err)
 	m, err := New(image, t.TempDir(), share, l.Taps["eth0"], l.Taps["eth1"], l.Taps["eth2"])
 	must(t, err)
-	o := &office{Office: l, Machine: m, t: t}
+	o := &office{Office: l, Machine: m, t: t, last: time.Now()}
 	t.Cleanup(func() {
 		if t.Failed() {
 			o.witness()
@@ -109,6 +110,12 @@ func (o *office) stopDHCP() {
 		_ = o.dhcp.Process.Signal(syscall.SIGKILL)
 		_ = o.dhcp.Wait()
 	}
+}
+
+// step logs how long a part of the scenario took.
+func (o *office) step(what string) {
+	o.t.Logf("%5.1f s: %s", time.Since(o.last).Seconds(), what)
+	o.last = time.Now()
 }
 
 // sh runs a command in the machine, which must succeed.

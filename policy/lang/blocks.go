@@ -191,6 +191,8 @@ func (d *decoder) link(b *hclsyntax.Block) {
 		"masquerade": d.boolean(&l.Masquerade),
 		"snat":       d.sources(&l.SNAT),
 		"on_change":  d.program(&l.OnChange),
+		"mss_clamp":  d.clamp(&l.Clamp),
+		"flowtable":  d.boolean(&l.Flowtable),
 	}, "interface")
 	d.nested(b, map[string]func(*hclsyntax.Block){"health": d.health(&l.Health)})
 	if a := b.Body.Attributes["snat"]; a != nil && !l.Masquerade {
@@ -201,16 +203,19 @@ func (d *decoder) link(b *hclsyntax.Block) {
 
 func (d *decoder) group(b *hclsyntax.Block) {
 	g := policy.Group{Name: b.Labels[0], Pos: pos(b.DefRange())}
+	flowtable := false
 	d.body(b, fields{
-		"table": d.table(b, &g.Table),
-		"mark":  d.number(b, &g.Mark),
-		"by":    d.balance(&g.By),
-		"flows": d.flows(&g.Flows),
+		"table":     d.table(b, &g.Table),
+		"mark":      d.number(b, &g.Mark),
+		"by":        d.balance(&g.By),
+		"flows":     d.flows(&g.Flows),
+		"flowtable": d.boolean(&flowtable),
 	})
 	seen := map[string]bool{}
 	d.nested(b, map[string]func(*hclsyntax.Block){"member": func(m *hclsyntax.Block) {
 		if member, ok := d.member(m, seen); ok {
 			g.Members = append(g.Members, member)
+			d.bypassing[member.Link] = d.bypassing[member.Link] || flowtable
 		}
 	}})
 	if len(b.Body.Blocks) == 0 {

@@ -23,6 +23,7 @@ func (d *decoder) check() {
 	d.linkInputs()
 	d.forwardTwice()
 	d.flowsFit()
+	d.bypasses()
 	d.nothingLeft()
 	d.shadowed()
 }

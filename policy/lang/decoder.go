@@ -24,6 +24,8 @@ type decoder struct {
 	claims map[string]*hclsyntax.Block // what only one block can have, such as a table number
 	lists  []string                    // names of list files
 	texts  map[string][]byte           // of list files that are to be quoted, by name
+	// bypassing are the links of groups whose flows bypass the hooks.
+	bypassing map[string]bool
 }
 
 func newDecoder() *decoder {
@@ -32,6 +34,8 @@ func newDecoder() *decoder {
 		scope:  scope{names: map[string]map[string]hcl.Range{}, locals: map[string]cty.Value{}},
 		claims: map[string]*hclsyntax.Block{},
 		texts:  map[string][]byte{},
+
+		bypassing: map[string]bool{},
 	}
 }
 

@@ -10,9 +10,8 @@ const comesLater = "is part of the language's design, but does not work in this 
 // laterAttributes are attributes and inner blocks, by the block that they stand in.
 var laterAttributes = map[string]map[string]string{
 	"link": {
-		"weight": comesLater, "metered": comesLater, "mss_clamp": comesLater, "flowtable": comesLater,
+		"weight": comesLater, "metered": comesLater,
 	},
-	"group": {"flowtable": comesLater},
 	"rule": {
 		"cgroup": comesLater, "hours": comesLater, "days": comesLater, "domain": comesLater,
 	},

@@ -1,13 +1,10 @@
 link "virtua" {
   interface = "eth1"
   weight    = 2               # ERROR: "weight" of a link is part of the language's design, but does not work in this version.
-  mss_clamp = true            # ERROR: does not work in this version
   metered   = true            # ERROR: does not work in this version
-  flowtable = true            # ERROR: does not work in this version
 }
 link "embratel" { interface = "eth2" }
 group "g" {
-  flowtable = true            # ERROR: does not work in this version
   member "virtua" {}
 }
 rule "r" {

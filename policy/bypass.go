@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"fmt"
+	"hash/fnv"
+)
+
+// Clamp says how long the TCP segments may be that cross a link. Connections whose ends believe in longer ones hang where a
+// provider drops the ICMP messages that would tell them (RFC 2923, section 2.1); PPPoE has 8 bytes less than Ethernet (RFC 2516).
+type Clamp int
+
+// What a clamp is when it is not a number of bytes.
+const (
+	ClampUsual Clamp = 0  // as ClampMTU for point-to-point interfaces, not at all for others
+	ClampMTU   Clamp = -1 // what the interface's MTU leaves
+	ClampOff   Clamp = -2
+)
+
+// The limits of a clamp in bytes: below is less than every host takes (RFC 9293, section 3.7.1: 536 for IPv4); above does not exist.
+const (
+	LeastClamp = 500
+	MostClamp  = 65495
+)
+
+// headers are those of IP and TCP without options, by Family: what an MTU loses to them.
+var headers = [2]int{40, 60}
+
+// segment is the longest TCP segment that a link carries, by Family; 0 is no limit.
+func (c Clamp) segment(i Interface) [2]int {
+	switch {
+	case c > 0:
+		return [2]int{int(c), int(c)}
+	case c == ClampOff, c == ClampUsual && !i.PointToPoint:
+		return [2]int{}
+	}
+	var out [2]int
+	for _, f := range Families {
+		if left := i.MTU - headers[f]; left >= LeastClamp && left <= MostClamp {
+			out[f] = left
+		}
+	}
+	return out
+}
+
+// bypass finds out which interfaces the flowtable has: those inside, and the links that want it. Flows have to leave a link that
+// dies, and are not seen where they bypass everything; so there is none as long as flows are leaving such a link.
+func (d *deriver) bypass() {
+	var wanted bool
+	var devices []Device
+	for at, l := range d.policy.Links {
+		planned := &d.plan.Links[at]
+		if !l.Flowtable {
+			continue
+		}
+		wanted = true
+		planned.Bypasses = planned.Index != 0
+		if planned.Bypasses {
+			devices = append(devices, Device{l.Interface, planned.Index})
+		}
+	}
+	if !wanted {
+		return
+	}
+	if d.facts.NoFlowtable {
+		d.problem(NoFlowtable, "flowtable", Pos{}, "the kernel has none (CONFIG_NF_FLOW_TABLE_INET, CONFIG_NFT_FLOW_OFFLOAD): flows go the long way")
+		for i := range d.plan.Links {
+			d.plan.Links[i].Bypasses = false
+		}
+		return
+	}
+	for _, in := range d.plan.Inside {
+		if in.Index != 0 {
+			devices = append(devices, in)
+		}
+	}
+	if len(devices) > 1 {
+		d.plan.Flowtable = &Flowtable{Devices: devices, Epoch: d.epoch()}
+	}
+}
+
+// epoch stands for the ways of all links, and for which flows have to leave theirs. The flowtable is made anew when that changes: what
+// bypassed the hooks is then seen by them again.
+func (d *deriver) epoch() uint32 {
+	h := fnv.New32a()
+	for _, l := range d.plan.Links {
+		for _, f := range Families {
+			fmt.Fprintf(h, "%s %s", l.Name, l.Paths[f])
+			for t := range Tenures {
+				fmt.Fprint(h, d.plan.Leaves(l, t, f))
+			}
+		}
+	}
+	return h.Sum32()
+}
+
+// Flowtable is where established flows bypass everything else.
+type Flowtable struct {
+	Devices []Device
+	Epoch   uint32 // changes when flows have to be seen again
+}
