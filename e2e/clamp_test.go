@@ -6,10 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"syscall"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"enlace/e2e/lab"
 	"enlace/watch"
@@ -44,12 +41,9 @@ func (r *router) segments(host int, v6 bool) (client, server int) {
 		to = "198.51.100.1:8080"
 	}
 	longest := func(c net.Conn) int {
-		raw, err := c.(syscall.Conn).SyscallConn()
+		size, err := lab.Segment(c)
 		must(r.t, err)
-		size := 0
-		must(r.t, raw.Control(func(fd uintptr) { size, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_MAXSEG) }))
-		must(r.t, err)
-		return size + 12
+		return size
 	}
 	var l net.Listener
 	must(r.t, r.Internet.Do(func() (err error) {

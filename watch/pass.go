@@ -52,6 +52,9 @@ type task struct {
 // Open connects to the kernel in the network namespace of the calling thread. It fails, before anything is changed, when
 // the caller may not change the network or the kernel lacks nftables.
 func Open(files Files) (*Kernel, error) {
+	if err := recent(); err != nil {
+		return nil, err
+	}
 	table, err := nft.Open()
 	if err != nil {
 		return nil, err

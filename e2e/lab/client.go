@@ -180,3 +180,15 @@ func echoFrom(c *icmp.PacketConn, proto int, from netip.Addr) error {
 		return nil
 	}
 }
+
+// Segment is the longest segment that this end of a TCP connection may send, with the 12 bytes of its timestamps (RFC 7323).
+func Segment(c net.Conn) (size int, err error) {
+	raw, err := c.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	if failed := raw.Control(func(fd uintptr) { size, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_MAXSEG) }); failed != nil {
+		return 0, failed
+	}
+	return size + 12, err
+}

@@ -66,7 +66,7 @@ func (c *channel) ask(limit time.Duration, command string, arguments, into any) 
 }
 
 // awaitAgent waits until the agent answers: the machine has booted far enough to run commands.
-func awaitAgent(socket string, limit time.Duration, gone <-chan error) (*channel, error) {
+func awaitAgent(socket string, limit time.Duration, gone <-chan struct{}) (*channel, error) {
 	for n, deadline := 1, time.Now().Add(limit); ; n++ {
 		c, err := dial(socket)
 		if err == nil {
@@ -81,8 +81,8 @@ func awaitAgent(socket string, limit time.Duration, gone <-chan error) (*channel
 			_ = c.conn.Close()
 		}
 		select {
-		case err := <-gone:
-			return nil, fmt.Errorf("QEMU ended while the machine booted: %w", err)
+		case <-gone:
+			return nil, errors.New("QEMU ended while the machine booted")
 		case <-time.After(100 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {

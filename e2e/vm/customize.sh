@@ -18,5 +18,7 @@ for unit in NetworkManager.service NetworkManager-wait-online.service NetworkMan
 	systemd-networkd-wait-online.service networking.service nftables.service; do
 	chroot "$tree" systemctl disable "$unit" >/dev/null 2>&1 || true
 done
+# Nothing is to be updated at the first boot.
+touch "$tree/etc/.updated" "$tree/var/.updated"
 # The journal of a boot can be read after it.
 mkdir -p "$tree/var/log/journal"

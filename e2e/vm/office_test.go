@@ -149,6 +149,17 @@ const patience = 2 * time.Minute
 // await waits until a link is up with an address; "" is any.
 func (o *office) await(link, address string) {
 	o.t.Helper()
+	o.state(link, "up", address)
+}
+
+// down waits until a link is down.
+func (o *office) down(link string) {
+	o.t.Helper()
+	o.state(link, "down", "")
+}
+
+func (o *office) state(link, state, address string) {
+	o.t.Helper()
 	var out string
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
 		out, _ = o.Sh("enlace status --json")
@@ -157,12 +168,12 @@ func (o *office) await(link, address string) {
 			continue
 		}
 		for _, l := range s.Links {
-			if l.Name == link && l.State == "up" && l.IPv4 != nil && (address == "" || l.IPv4.Address.String() == address) {
+			if l.Name == link && l.State == state && (address == "" || l.IPv4 != nil && l.IPv4.Address.String() == address) {
 				return
 			}
 		}
 	}
-	o.t.Fatalf("link %s is not up with address %q after %s\n%s", link, address, patience, out)
+	o.t.Fatalf("link %s is not %s with address %q after %s\n%s", link, state, address, patience, out)
 }
 
 // shares opens n flows from a host and counts the links that they left through.

@@ -6,6 +6,8 @@ package vm
 type owner struct {
 	name  string
 	setup func(*office)
+	// watchful ones ask the DHCP server again when the cable was pulled; others wait for the end of their lease.
+	watchful bool
 	// restart is a command that makes the owner begin again.
 	restart string
 }
@@ -15,13 +17,13 @@ var networkd = owner{"networkd", func(o *office) {
 	o.write("/etc/systemd/network/10-eth1.network", "[Match]\nName=eth1\n[Network]\nDHCP=ipv4\n")
 	o.write("/etc/systemd/network/10-eth2.network", "[Match]\nName=eth2\n[Network]\nAddress=200.252.10.2/24\n")
 	o.sh("systemctl enable systemd-networkd systemd-networkd-wait-online")
-}, "systemctl restart systemd-networkd"}
+}, true, "systemctl restart systemd-networkd"}
 
 var ifupdown = owner{"ifupdown", func(o *office) {
 	o.write("/etc/network/interfaces.d/office", "auto eth0\niface eth0 inet static\n  address 10.1.0.1/16\n"+
 		"allow-hotplug eth1\niface eth1 inet dhcp\nauto eth2\niface eth2 inet static\n  address 200.252.10.2/24\n")
 	o.sh("systemctl enable networking")
-}, "ifdown eth1; ifup eth1"}
+}, false, "ifdown eth1; ifup eth1"}
 
 var networkManager = owner{"NetworkManager", func(o *office) {
 	for _, c := range []struct{ name, method string }{
@@ -34,7 +36,7 @@ var networkManager = owner{"NetworkManager", func(o *office) {
 		o.sh("chmod 600 " + file)
 	}
 	o.sh("systemctl enable NetworkManager NetworkManager-wait-online")
-}, "systemctl restart NetworkManager"}
+}, true, "systemctl restart NetworkManager"}
 
 // owners are those that a test runs with: one, or all.
 func owners() []owner {
