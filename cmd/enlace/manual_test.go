@@ -3,7 +3,9 @@
 package main
 
 import (
+	"enlace/policy/lang"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -37,3 +39,20 @@ func TestManual(t *testing.T) {
 	}
 	walk(root())
 }
+
+// TestExample: the policy that comes with the package is right, also with what is commented out.
+func TestExample(t *testing.T) {
+	b, err := os.ReadFile("host/policy.hcl.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, blocks, _ := strings.Cut(string(b), "\n\n")
+	for _, text := range []string{string(b), commented.ReplaceAllString(blocks, "$1$2")} {
+		if _, report := lang.Parse(lang.Source{Name: "policy.hcl.example", Text: []byte(text)}); len(report.Diagnostics) > 0 {
+			t.Errorf("%v\n%s", report.Diagnostics, text)
+		}
+	}
+}
+
+// commented is a line of a block that is commented out; other comments are sentences.
+var commented = regexp.MustCompile(`(?m)^( *)# ((?:forward|health|  ?link|  ?protocol|  ?port|  ?to|  ?targets|\}).*)$`)
