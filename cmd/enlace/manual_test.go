@@ -3,11 +3,12 @@
 package main
 
 import (
-	"enlace/policy/lang"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
+
+	"enlace/policy/lang"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
