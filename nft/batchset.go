@@ -5,7 +5,6 @@ package nft
 import (
 	"bytes"
 
-	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
 	"github.com/mdlayher/netlink"
@@ -53,7 +52,7 @@ func (b *batch) declareSet(s Set, name string, id, flags uint32) {
 		flags |= unix.NFT_SET_MAP
 	}
 	if s.Key.fields != nil {
-		flags |= nftables.NFT_SET_CONCAT
+		flags |= setConcat
 	}
 	order := uint32(networkEndian)
 	if s.Key.host {
@@ -63,7 +62,7 @@ func (b *batch) declareSet(s Set, name string, id, flags uint32) {
 		b.str(unix.NFTA_SET_TABLE, TableName)
 		b.str(unix.NFTA_SET_NAME, name)
 		b.u32(unix.NFTA_SET_FLAGS, flags)
-		b.u32(unix.NFTA_SET_KEY_TYPE, s.Key.typ.GetNFTMagic())
+		b.u32(unix.NFTA_SET_KEY_TYPE, s.Key.typ.Magic)
 		b.u32(unix.NFTA_SET_KEY_LEN, s.Key.typ.Bytes)
 		b.u32(unix.NFTA_SET_ID, id)
 		if s.Map {
@@ -94,7 +93,7 @@ func (b *batch) describe(s Set, flags uint32) {
 		if s.Key.fields == nil {
 			return
 		}
-		b.nest(nftables.NFTA_SET_DESC_CONCAT, func() {
+		b.nest(setDescConcat, func() {
 			for _, size := range s.Key.fields {
 				b.nest(unix.NFTA_LIST_ELEM, func() { b.u32(fieldLength, size) })
 			}

@@ -139,7 +139,7 @@ func (d *differ) misshapen() bool {
 	}
 	for _, s := range d.want.Sets {
 		have := d.have.sets[s.Name]
-		if have != nil && (have.key != s.Key.typ.GetNFTMagic() || have.flags&(unix.NFT_SET_MAP|unix.NFT_SET_INTERVAL) != s.flags()) {
+		if have != nil && (have.key != s.Key.typ.Magic || have.flags&(unix.NFT_SET_MAP|unix.NFT_SET_INTERVAL) != s.flags()) {
 			return true
 		}
 	}

@@ -78,7 +78,7 @@ func observed(t Table) *Observed {
 		o.chains[c.Name] = chain
 	}
 	for _, s := range t.Sets {
-		set := &observedSet{key: s.Key.typ.GetNFTMagic(), flags: s.flags(), elements: map[string]wireElement{}}
+		set := &observedSet{key: s.Key.typ.Magic, flags: s.flags(), elements: map[string]wireElement{}}
 		for _, w := range s.wire() {
 			set.elements[w.id()] = w
 		}

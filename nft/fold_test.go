@@ -216,7 +216,7 @@ func TestRecallIsNotTrusted(t *testing.T) {
 		"not a list":  {[]byte("rubbish"), true},
 		"wrong count": {old.pack(), true},
 	} {
-		have := &observedSet{key: ipv4.typ.GetNFTMagic(), count: said.count}
+		have := &observedSet{key: ipv4.typ.Magic, count: said.count}
 		if name == "wrong count" {
 			have.count--
 		}

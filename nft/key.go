@@ -9,41 +9,40 @@ import (
 	"net/netip"
 	"strconv"
 
-	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 )
 
 // key is a type of values: of set keys and of what selectors load.
 type key struct {
-	typ    nftables.SetDatatype
+	typ    datatype
 	host   bool                // the value is in the machine's byte order, not in that of the network
 	show   func([]byte) string // as nft writes it
 	fields []uint32            // sizes of the parts of a concatenation
 }
 
 var (
-	ifname  = key{typ: nftables.TypeIFName, host: true, show: func(b []byte) string { return strconv.Quote(ifnameOf(b)) }}
-	ifindex = key{typ: nftables.TypeIFIndex, host: true, show: func(b []byte) string { return fmt.Sprint(binary.NativeEndian.Uint32(b)) }}
-	mark    = key{typ: nftables.TypeMark, host: true, show: func(b []byte) string { return fmt.Sprintf("0x%08x", binary.NativeEndian.Uint32(b)) }}
-	integer = key{typ: nftables.TypeInteger, host: true, show: func(b []byte) string { return fmt.Sprint(binary.NativeEndian.Uint32(b)) }}
-	ipv4    = key{typ: nftables.TypeIPAddr, host: false, show: showAddr}
-	ipv6    = key{typ: nftables.TypeIP6Addr, host: false, show: showAddr}
-	user    = key{typ: nftables.TypeUID, host: true, show: func(b []byte) string { return fmt.Sprint(binary.NativeEndian.Uint32(b)) }}
-	ether   = key{typ: nftables.TypeEtherAddr, host: false, show: func(b []byte) string { return net.HardwareAddr(b).String() }}
-	port    = key{typ: nftables.TypeInetService, host: false, show: func(b []byte) string { return fmt.Sprint(binary.BigEndian.Uint16(b)) }}
-	proto   = key{typ: nftables.TypeInetProto, host: false, show: func(b []byte) string { return showProto(b[0]) }}
-	dscp    = key{typ: nftables.TypeDSCP, host: false, show: func(b []byte) string { return fmt.Sprintf("0x%02x", b[0]) }}
+	ifname  = key{typ: typeName, host: true, show: func(b []byte) string { return strconv.Quote(ifnameOf(b)) }}
+	ifindex = key{typ: typeIndex, host: true, show: func(b []byte) string { return fmt.Sprint(binary.NativeEndian.Uint32(b)) }}
+	mark    = key{typ: typeMark, host: true, show: func(b []byte) string { return fmt.Sprintf("0x%08x", binary.NativeEndian.Uint32(b)) }}
+	integer = key{typ: typeInteger, host: true, show: func(b []byte) string { return fmt.Sprint(binary.NativeEndian.Uint32(b)) }}
+	ipv4    = key{typ: typeIPv4, host: false, show: showAddr}
+	ipv6    = key{typ: typeIPv6, host: false, show: showAddr}
+	user    = key{typ: typeUID, host: true, show: func(b []byte) string { return fmt.Sprint(binary.NativeEndian.Uint32(b)) }}
+	ether   = key{typ: typeEther, host: false, show: func(b []byte) string { return net.HardwareAddr(b).String() }}
+	port    = key{typ: typeService, host: false, show: func(b []byte) string { return fmt.Sprint(binary.BigEndian.Uint16(b)) }}
+	proto   = key{typ: typeProto, host: false, show: func(b []byte) string { return showProto(b[0]) }}
+	dscp    = key{typ: typeDSCP, host: false, show: func(b []byte) string { return fmt.Sprintf("0x%02x", b[0]) }}
 )
 
 // ifnameAndMark is a concatenation.
 var ifnameAndMark = key{
-	typ: nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeMark), host: true, fields: []uint32{unix.IFNAMSIZ, 4},
+	typ: typeNameMark, host: true, fields: []uint32{unix.IFNAMSIZ, 4},
 	show: func(b []byte) string { return ifname.show(b[:unix.IFNAMSIZ]) + " . " + mark.show(b[unix.IFNAMSIZ:]) },
 }
 
 // ifindexAndMark is its short form: eight bytes are found faster than twenty.
 var ifindexAndMark = key{
-	typ: nftables.MustConcatSetType(nftables.TypeIFIndex, nftables.TypeMark), host: true, fields: []uint32{4, 4},
+	typ: typeIndexMark, host: true, fields: []uint32{4, 4},
 	show: func(b []byte) string { return ifindex.show(b[:4]) + " . " + mark.show(b[4:]) },
 }
 
