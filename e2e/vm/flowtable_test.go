@@ -22,8 +22,10 @@ var bypassing = strings.Replace(policy, "group \"both\" {", "group \"both\" {\n 
 // loses nothing meanwhile.
 func TestPain16_Flowtable(t *testing.T) {
 	onlyAll(t)
+	t.Parallel()
 	for _, s := range suites() {
 		t.Run(string(s), func(t *testing.T) {
+			t.Parallel()
 			o := newOffice(t, s)
 			o.install(networkd)
 			o.write("/etc/enlace/policy.hcl", bypassing)

@@ -31,7 +31,10 @@ func run(m *testing.M) int {
 	if Missing() != "" {
 		return m.Run() // every test says so
 	}
-	var err error
+	err := flag.Set("test.parallel", "2") // a machine has one processor
+	if err != nil {
+		return fail(err)
+	}
 	if share, err = os.MkdirTemp("", "enlace-vm-"); err != nil {
 		return fail(err)
 	}

@@ -34,8 +34,10 @@ const (
 // a container's flows are balanced, and its published port answers through the link that was asked (pain 25).
 func TestNeighbours(t *testing.T) {
 	onlyAll(t)
+	t.Parallel()
 	for _, s := range suites() {
 		t.Run(string(s), func(t *testing.T) {
+			t.Parallel()
 			o := newOffice(t, s)
 			o.install(networkd)
 			o.write("/etc/enlace/policy.hcl", pinnedTunnel)
@@ -65,15 +67,16 @@ func (o *office) tunnel() {
 	o.sh("echo " + keys[0] + " > /root/key; ip link add wg0 type wireguard; ip addr add 10.99.0.2/24 dev wg0; " +
 		"wg set wg0 private-key /root/key peer " + keys[3] + " endpoint " + farEnd + ":51820 allowed-ips 10.99.0.0/24,10.88.0.0/16; " +
 		"ip link set wg0 up; ip route add 10.88.0.0/16 dev wg0")
-	far := exec.Command("wireguard-go", "--foreground", "wgfar")
+	name := "wg-" + string(o.Image.Suite)
+	far := exec.Command("wireguard-go", "--foreground", name)
 	must(o.t, o.Internet.Do(far.Start))
 	o.t.Cleanup(func() {
 		_ = far.Process.Kill()
 		_ = far.Wait()
 	})
-	configure := "for i in $(seq 100); do ip link show wgfar >/dev/null 2>&1 && break; sleep 0.1; done; " +
-		"f=$(mktemp); echo " + keys[2] + " > $f; wg set wgfar listen-port 51820 private-key $f peer " + keys[1] + " allowed-ips 10.99.0.2/32,10.1.0.0/16 && rm $f && " +
-		"ip addr add " + farInside + "/32 dev wgfar && ip link set wgfar up && ip route add 10.99.0.0/24 dev wgfar && ip route add 10.1.0.0/16 dev wgfar"
+	configure := "for i in $(seq 100); do ip link show " + name + " >/dev/null 2>&1 && break; sleep 0.1; done; " +
+		"f=$(mktemp); echo " + keys[2] + " > $f; wg set " + name + " listen-port 51820 private-key $f peer " + keys[1] + " allowed-ips 10.99.0.2/32,10.1.0.0/16 && rm $f && " +
+		"ip addr add " + farInside + "/32 dev " + name + " && ip link set " + name + " up && ip route add 10.99.0.0/24 dev " + name + " && ip route add 10.1.0.0/16 dev " + name
 	if out, err := o.Internet.Run("sh", "-c", configure); err != nil {
 		o.t.Fatalf("far end of the tunnel: %v\n%s", err, out)
 	}
@@ -85,7 +88,7 @@ func (o *office) tunnel() {
 			o.t.Errorf("a flow into the tunnel comes from %s, want %s as it is", seen, from)
 		}
 	}
-	out, err := o.Internet.Run("wg", "show", "wgfar", "endpoints")
+	out, err := o.Internet.Run("wg", "show", name, "endpoints")
 	must(o.t, err)
 	if !strings.Contains(string(out), "200.252.10.2:") {
 		o.t.Errorf("the tunnel's outer packets come from %s, want embratel's address", out)

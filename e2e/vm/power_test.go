@@ -14,6 +14,7 @@ import (
 // leaves untranslated, and the policy is one of the two.
 func TestPowerCut(t *testing.T) {
 	onlyAll(t)
+	t.Parallel()
 	o := newOffice(t, Trixie)
 	o.install(networkd)
 	o.sh("sync")

@@ -18,8 +18,10 @@ var dialled = strings.Replace(strings.Replace(policy, `interface = "eth2"`, `int
 // connections' segments fit, and a redial with another address is followed.
 func TestPPPoE(t *testing.T) {
 	onlyAll(t)
+	t.Parallel()
 	for _, s := range suites() {
 		t.Run(string(s), func(t *testing.T) {
+			t.Parallel()
 			o := newOffice(t, s)
 			must(t, o.Boot())
 			networkd.setup(o)
