@@ -5,6 +5,7 @@ package policy
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 )
 
 // Clamp says how long the TCP segments may be that cross a link. Connections whose ends believe in longer ones hang where a
@@ -44,31 +45,33 @@ func (c Clamp) segment(i Interface) [2]int {
 	return out
 }
 
+// WantsFlowtable tells whether flows of any link are to bypass the hooks.
+func (p Policy) WantsFlowtable() bool {
+	return slices.ContainsFunc(p.Links, func(l Link) bool { return l.Flowtable })
+}
+
 // bypass finds out which interfaces the flowtable has: those inside, and the links that want it. Flows have to leave a link that
 // dies, and are not seen where they bypass everything; so there is none as long as flows are leaving such a link.
 func (d *deriver) bypass() {
-	var wanted bool
+	if !d.policy.WantsFlowtable() {
+		return
+	}
+	if d.facts.NoFlowtable {
+		at := slices.IndexFunc(d.policy.Links, func(l Link) bool { return l.Flowtable })
+		d.problem(NoFlowtable, "link "+d.policy.Links[at].Name, d.policy.Links[at].Pos,
+			"the kernel has no flowtable, so flows go the long way: load nf_flow_table and nft_flow_offload, use a kernel with CONFIG_NF_FLOW_TABLE_INET and CONFIG_NFT_FLOW_OFFLOAD, or remove flowtable")
+		return
+	}
 	var devices []Device
 	for at, l := range d.policy.Links {
 		planned := &d.plan.Links[at]
 		if !l.Flowtable {
 			continue
 		}
-		wanted = true
 		planned.Bypasses = planned.Index != 0
 		if planned.Bypasses {
 			devices = append(devices, Device{l.Interface, planned.Index})
 		}
-	}
-	if !wanted {
-		return
-	}
-	if d.facts.NoFlowtable {
-		d.problem(NoFlowtable, "flowtable", Pos{}, "the kernel has none (CONFIG_NF_FLOW_TABLE_INET, CONFIG_NFT_FLOW_OFFLOAD): flows go the long way")
-		for i := range d.plan.Links {
-			d.plan.Links[i].Bypasses = false
-		}
-		return
 	}
 	for _, in := range d.plan.Inside {
 		if in.Index != 0 {

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"os"
 	"reflect"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -217,7 +216,7 @@ func (k *Kernel) Apply(p policy.Policy) (*Pass, error) {
 // lacksFlowtable tells whether a policy wants a flowtable that the kernel does not have. The kernel is asked once, and only when one
 // is wanted, because asking loads its modules.
 func (k *Kernel) lacksFlowtable(p policy.Policy) (bool, error) {
-	if !slices.ContainsFunc(p.Links, func(l policy.Link) bool { return l.Flowtable }) {
+	if !p.WantsFlowtable() {
 		return false, nil
 	}
 	if k.offload == nil {

@@ -75,13 +75,16 @@ func downCommand(o *options) *cobra.Command {
 		Long: "Removes the table, the ip rules and the routes of enlace, puts sysctls back to what they were before the first\n" +
 			"apply, forwarding included, and touches nothing else. The policy is read only for settings { protocol }, by which\nour routes and rules are recognized; without any policy the default is used.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			settings := policy.DefaultSettings()
+			settings, doubt := policy.DefaultSettings(), error(nil)
 			if path, err := policyPath(args); err == nil {
 				// In an emergency a mistake in the policy must not stand in the way.
 				if p, report := lang.Load(path); !report.HasErrors() {
 					settings = p.Settings
 				} else {
-					fmt.Fprintf(cmd.ErrOrStderr(), "enlace: %s cannot be used; going on with the default settings\n", path)
+					if p.Settings.Protocol != 0 { // as much as could be read
+						settings = p.Settings
+					}
+					doubt = fmt.Errorf("%s cannot be used, so what was removed is what carries protocol %d: if settings said another one, see `ip rule` and `ip route show table all`", path, settings.Protocol)
 				}
 			}
 			lines, err := o.down(settings)
@@ -91,7 +94,7 @@ func downCommand(o *options) *cobra.Command {
 			if err == nil && len(lines) == 0 {
 				fmt.Fprintln(cmd.OutOrStdout(), "nothing to remove")
 			}
-			return err
+			return errors.Join(err, doubt)
 		},
 	}
 }

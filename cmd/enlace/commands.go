@@ -153,7 +153,7 @@ func (o *options) facts(p policy.Policy, file string) (f policy.Facts, err error
 			return f, err
 		}
 		f, _, err = c.Observe(p.Settings.Protocol)
-		f.Numbers = present(p.Settings.MarkMask)
+		f.Numbers, f.NoFlowtable = present(p)
 		f.Leases, _ = watch.FilesBelow(o.root).Leases.Read(f.Interfaces, time.Now())
 		return f, errors.Join(err, c.Close())
 	}
@@ -167,18 +167,23 @@ func (o *options) facts(p policy.Policy, file string) (f policy.Facts, err error
 	return f, nil
 }
 
-// present are the numbers that links have in the kernel. Without the right to look there are none, as on a fresh host.
-func present(mask uint32) map[string]uint8 {
+// present are the numbers that links have in the kernel, and whether it lacks the flowtable that the policy wants. Without the right to look
+// there are no numbers, as on a fresh host, and nothing is lacking.
+func present(p policy.Policy) (numbers map[string]uint8, lacks bool) {
 	c, err := nft.Open()
 	if err != nil {
-		return nil
+		return nil, false
 	}
 	defer func() { _ = c.Close() }()
+	if p.WantsFlowtable() {
+		has, err := c.Offloads()
+		lacks = err == nil && !has
+	}
 	table, err := c.Observe()
 	if err != nil {
-		return nil
+		return nil, lacks
 	}
-	return table.Numbers(mask)
+	return table.Numbers(p.Settings.MarkMask), lacks
 }
 
 // render prints a plan as a shell script.

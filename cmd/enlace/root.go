@@ -51,6 +51,7 @@ func root() *cobra.Command {
 	cmd.SetVersionTemplate("enlace {{.Version}}\n")
 	cmd.AddCommand(checkCommand(), planCommand(o), applyCommand(o), watchCommand(o), statusCommand(o), drainCommand(o), undrainCommand(o),
 		renderCommand(o), leaseCommand(o), downCommand(o), demoCommand(), versionCommand())
+	o.completions(cmd)
 	return cmd
 }
 

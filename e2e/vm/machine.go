@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -68,6 +69,7 @@ func (m *Machine) PowerOn() error {
 	}
 	m.cmd = exec.Command("chrt", append([]string{"--idle", "0", "qemu-system-x86_64"}, args...)...)
 	m.cmd.ExtraFiles = m.taps
+	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // no machine outlives its test
 	var complaints strings.Builder
 	m.cmd.Stderr = &complaints
 	if err := m.cmd.Start(); err != nil {

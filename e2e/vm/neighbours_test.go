@@ -33,7 +33,9 @@ const (
 // TestNeighbours: what else lives on such a router. A WireGuard tunnel's outer packets use the link that a rule says, and its inner routes are not stolen (pains 21, 23);
 // a container's flows are balanced, and its published port answers through the link that was asked (pain 25).
 func TestNeighbours(t *testing.T) {
-	onlyAll(t)
+	if !wanted(t) {
+		return
+	}
 	t.Parallel()
 	for _, s := range suites() {
 		t.Run(string(s), func(t *testing.T) {

@@ -13,7 +13,9 @@ import (
 // TestPowerCut cuts the power at random moments of an apply and of an upgrade of the package, ten times. The machine comes up right each time: nothing
 // leaves untranslated, and the policy is one of the two.
 func TestPowerCut(t *testing.T) {
-	onlyAll(t)
+	if !wanted(t) {
+		return
+	}
 	t.Parallel()
 	o := newOffice(t, Trixie)
 	o.install(networkd)

@@ -17,7 +17,9 @@ var dialled = strings.Replace(strings.Replace(policy, `interface = "eth2"`, `int
 // TestPPPoE: a link that is dialled, against a real access concentrator in a namespace of the machine, whose own way to the provider is eth2. Its
 // connections' segments fit, and a redial with another address is followed.
 func TestPPPoE(t *testing.T) {
-	onlyAll(t)
+	if !wanted(t) {
+		return
+	}
 	t.Parallel()
 	for _, s := range suites() {
 		t.Run(string(s), func(t *testing.T) {

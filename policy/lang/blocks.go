@@ -195,6 +195,7 @@ func (d *decoder) link(b *hclsyntax.Block) {
 		"flowtable":  d.boolean(&l.Flowtable),
 	}, "interface")
 	d.nested(b, map[string]func(*hclsyntax.Block){"health": d.health(&l.Health)})
+	d.saysFlowtable[l.Name] = b.Body.Attributes["flowtable"] != nil
 	if a := b.Body.Attributes["snat"]; a != nil && !l.Masquerade {
 		d.fail(a.NameRange, "Contradiction", "snat translates, and masquerade = false says that nothing is translated. Remove one.")
 	}

@@ -22,7 +22,7 @@ func (d *decoder) clamp(out *policy.Clamp) reader {
 		}
 		n, err := wholeOf(v)
 		if err != nil || n < policy.LeastClamp || n > policy.MostClamp {
-			d.fail(a.Expr.Range(), "Unusable clamp", "%q wants true (what the interface's MTU leaves), false, or the longest TCP segment in bytes, from %d to %d.", a.Name, policy.LeastClamp, policy.MostClamp)
+			d.fail(a.Expr.Range(), "Unusable clamp", "%q wants true (what the interface's MTU leaves) or false, without quotes, or the longest TCP segment in bytes, from %d to %d.", a.Name, policy.LeastClamp, policy.MostClamp)
 			return
 		}
 		*out = policy.Clamp(n)
@@ -34,7 +34,9 @@ func (d *decoder) clamp(out *policy.Clamp) reader {
 func (d *decoder) bypasses() {
 	for i := range d.out.Links {
 		l := &d.out.Links[i]
-		l.Flowtable = l.Flowtable || d.bypassing[l.Name]
+		if !d.saysFlowtable[l.Name] {
+			l.Flowtable = d.bypassing[l.Name]
+		}
 		if l.Flowtable && len(d.out.LANs) == 0 {
 			d.fail(d.scope.names["link"][l.Name], "Flowtable without a network inside", "A flowtable is for flows between the links and the interfaces of lan blocks, and there is no lan block. Declare one.")
 		}

@@ -24,8 +24,8 @@ type decoder struct {
 	claims map[string]*hclsyntax.Block // what only one block can have, such as a table number
 	lists  []string                    // names of list files
 	texts  map[string][]byte           // of list files that are to be quoted, by name
-	// bypassing are the links of groups whose flows bypass the hooks.
-	bypassing map[string]bool
+	// bypassing are the links of groups with a flowtable, and the links that say themselves whether they have one.
+	bypassing, saysFlowtable map[string]bool
 }
 
 func newDecoder() *decoder {
@@ -35,7 +35,8 @@ func newDecoder() *decoder {
 		claims: map[string]*hclsyntax.Block{},
 		texts:  map[string][]byte{},
 
-		bypassing: map[string]bool{},
+		bypassing:     map[string]bool{},
+		saysFlowtable: map[string]bool{},
 	}
 }
 
