@@ -56,4 +56,4 @@ func TestExample(t *testing.T) {
 }
 
 // commented is a line of a block that is commented out; other comments are sentences.
-var commented = regexp.MustCompile(`(?m)^( *)# ((?:forward|health|  ?link|  ?protocol|  ?port|  ?to|  ?targets|\}).*)$`)
+var commented = regexp.MustCompile(`(?m)^( *)# ((?:forward|health|link|  ?interface|  ?health|    targets|  \}|  ?link|  ?protocol|  ?port|  ?to|  ?targets|\}).*)$`)

@@ -45,6 +45,11 @@ var bundled = []struct {
 }{
 	{"enlace", "usr/sbin/enlace", 0o755},
 	{"host/enlace.openrc", "etc/init.d/enlace", 0o755},
+	{"host/enlace-apply.service", "usr/lib/systemd/system/enlace-apply.service", 0o644},
+	{"host/enlace.service", "usr/lib/systemd/system/enlace.service", 0o644},
+	{"host/networkd.conf", "usr/lib/systemd/networkd.conf.d/enlace.conf", 0o644},
+	{"host/sysusers.conf", "usr/lib/sysusers.d/enlace.conf", 0o644},
+	{"host/dhclient-hook", "etc/dhcp/dhclient-exit-hooks.d/enlace", 0o644},
 	{"host/policy.hcl.example", "etc/enlace/policy.hcl.example", 0o644},
 	{"host/rt_protos.conf", "etc/iproute2/rt_protos.d/enlace.conf", 0o644},
 	{"host/dhcpcd-hook", "usr/lib/dhcpcd/dhcpcd-hooks/90-enlace", 0o644},
@@ -55,6 +60,11 @@ var bundled = []struct {
 	{"completion.zsh", "usr/share/zsh/site-functions/_enlace", 0o644},
 	{"completion.fish", "usr/share/fish/vendor_completions.d/enlace.fish", 0o644},
 	{"copyright", "usr/share/doc/enlace/copyright", 0o644},
+	{"LICENSE", "usr/share/doc/enlace/LICENSE", 0o644},
+	{"licenses.gz", "usr/share/doc/enlace/licenses.gz", 0o644},
+	{"README.md", "usr/share/doc/enlace/README.md", 0o644},
+	{"CHANGES.md", "usr/share/doc/enlace/CHANGES.md", 0o644},
+	{"STATUS.md", "usr/share/doc/enlace/STATUS.md", 0o644},
 }
 
 // tarball makes an archive for systems without dpkg, such as Alpine.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -49,7 +50,7 @@ func stage(version string) (*staging, error) {
 			s.date = t.UTC()
 		}
 	}
-	for _, step := range []func() error{s.recipe, s.host, s.completions, s.manuals, s.changelog} {
+	for _, step := range []func() error{s.recipe, s.host, s.completions, s.manuals, s.changelog, s.documents, s.licenses} {
 		if err := step(); err != nil {
 			_ = os.RemoveAll(dir)
 			return nil, err
@@ -146,6 +147,52 @@ func (s *staging) changelog() error {
 	text := fmt.Sprintf("enlace (%s) unstable; urgency=medium\n\n  * See CHANGELOG.md of the source.\n\n -- The enlace developers <maintainers@enlace.example>  %s\n",
 		s.version, s.date.Format("Mon, 02 Jan 2006 15:04:05 -0700"))
 	return s.write("changelog.gz", compressed([]byte(text)))
+}
+
+// documents are those of the source that a user of the package wants, too.
+func (s *staging) documents() error {
+	for from, to := range map[string]string{"README.md": "README.md", "LICENSE": "LICENSE", "CHANGELOG.md": "CHANGES.md", "watch/STATUS.md": "STATUS.md"} {
+		b, err := os.ReadFile(filepath.Join(s.root, from))
+		if err != nil {
+			return err
+		}
+		if err := s.write(to, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// licenses are the notices of the modules that are linked into the program, which want to go with it.
+func (s *staging) licenses() error {
+	list, err := output(s.root, "go", "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}}\t{{.Dir}}{{end}}{{end}}", "./cmd/enlace")
+	if err != nil {
+		return err
+	}
+	goroot, err := output(s.root, "go", "env", "GOROOT")
+	if err != nil {
+		return err
+	}
+	modules := strings.Split(strings.TrimSpace(string(list)), "\n")
+	modules = append(modules, "the Go library\t"+strings.TrimSpace(string(goroot)))
+	slices.Sort(modules)
+	var b bytes.Buffer
+	for _, m := range slices.Compact(modules) {
+		name, dir, ok := strings.Cut(m, "\t")
+		if !ok {
+			continue // a package of the standard library
+		}
+		files, err := filepath.Glob(filepath.Join(dir, "LICEN[CS]E*"))
+		if err != nil || len(files) == 0 {
+			return fmt.Errorf("%s has no licence in %s", name, dir)
+		}
+		text, err := os.ReadFile(files[0])
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&b, "%s\n\n%s\n----\n\n", name, text)
+	}
+	return s.write("licenses.gz", compressed(b.Bytes()))
 }
 
 // write puts a file into the staging directory.
