@@ -247,11 +247,7 @@ func (c *compiler) arriving() {
 		rule(isOngoing, accept),
 		rule(ofType{side: source, typ: unix.RTN_LOCAL}, counter{}, drop).because("from outside with one of the router's own addresses"),
 	}
-	var inside []Element
-	for _, d := range c.plan.Inside {
-		inside = append(inside, Element{From: ifnameBytes(d.Name)})
-	}
-	if len(inside) > 0 {
+	if inside := c.insideNames(); len(inside) > 0 {
 		rules = append(rules, rule(oneOf(fibSaddrName, inside), counter{}, drop).because("from outside with an address of the inside"))
 	}
 	c.chain("arriving", nil, append(rules, rule(dispatch{selector: iifname, set: "holds"}))...)

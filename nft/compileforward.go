@@ -56,13 +56,14 @@ func (c *compiler) clamps() []Rule {
 // bypasses put flows into the flowtable: packets of theirs then go from interface to interface without any of the hooks, nftables' and the
 // kernel's routing included. A flow is put there by a packet that comes in from its link, because the kernel then looks up the other
 // direction with that packet's mark: with the link's mark, that is the link's table (nft_flow_route in net/netfilter/nft_flow_offload.c). The mark
-// is taken off again. What has to leave its link, or will when another works, goes the long way.
+// is taken off again. Flows to other interfaces than those of lan blocks would bypass the hooks in one direction only, and are left alone. What has to leave its link, or will when another works, goes the long way.
 func (c *compiler) bypasses() []Rule {
 	if c.plan.Flowtable == nil {
 		return nil
 	}
 	c.table.Flowtable = flowtable(*c.plan.Flowtable)
 	var out []Rule
+	inside := c.insideNames()
 	for _, l := range c.plan.Links {
 		if !l.Bypasses {
 			continue
@@ -72,11 +73,21 @@ func (c *compiler) bypasses() []Rule {
 				if l.Marks[t] == 0 || l.Paths[f] == nil || c.plan.Leaves(l, t, f) {
 					continue
 				}
-				out = append(out, rule(ofFamily(f), equals{selector: iifname, value: ifnameBytes(l.Interface)}, equals{selector: marked(true, c.mask), value: host32(l.Marks[t])},
+				out = append(out, rule(ofFamily(f), equals{selector: iifname, value: ifnameBytes(l.Interface)}, oneOf(oifname, inside), equals{selector: marked(true, c.mask), value: host32(l.Marks[t])},
 					inSet{selector: l4proto, elems: []Element{{From: []byte{uint8(policy.TCP)}}, {From: []byte{uint8(policy.UDP)}}}},
-					setMark{l.Mark, c.mask, false}, bypass{c.table.Flowtable.Name}, setMark{0, c.mask, false}).because("established flows of %s", l.Name))
+					setMark{l.Mark, c.mask, false}, bypass{c.table.Flowtable.Name}).because("established flows of %s", l.Name))
 			}
 		}
+	}
+	// In a rule of its own: where the kernel does not take a flow, it ends the rule (NFT_BREAK).
+	return append(out, rule(inSet{selector: iifname, set: "uplinks"}, setMark{0, c.mask, false}).because("what comes from a link has no mark"))
+}
+
+// insideNames are the interfaces of the lan blocks by name.
+func (c *compiler) insideNames() []Element {
+	var out []Element
+	for _, d := range c.plan.Inside {
+		out = append(out, Element{From: ifnameBytes(d.Name)})
 	}
 	return out
 }

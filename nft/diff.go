@@ -4,6 +4,7 @@ package nft
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sort"
 	"strings"
@@ -19,6 +20,7 @@ type Change struct {
 	keeper uint32 // netlink port of another program that keeps the table to itself
 	lines  []func() string
 	main   *batch // the transaction that makes the change
+	late   *batch // what cannot be added before something else is removed
 	tidy   *batch // what nothing refers to any more; before Linux 6.2 it cannot be removed in the same transaction
 }
 
@@ -49,16 +51,17 @@ type Recall func(set, hash string) []byte
 
 // Diff compares the kernel's table with the wanted one. Long lists are not read from the kernel; recall knows them.
 func Diff(have *Observed, want Table, recall Recall) (*Change, error) {
-	d := differ{have: have, want: want, recall: recall, change: &Change{main: newBatch(), tidy: newBatch(), keeper: have.foreign()}}
+	d := differ{have: have, want: want, recall: recall, change: &Change{main: newBatch(), late: newBatch(), tidy: newBatch(), keeper: have.foreign()}}
 	d.diff()
-	return d.change, d.change.main.failed
+	return d.change, errors.Join(d.change.main.failed, d.change.late.failed)
 }
 
 // Apply makes the change. Nothing is done when the kernel refuses any part of it.
 func (c *Conn) Apply(ch *Change) error { return c.commit(ch.main) }
 
-// Tidy removes, after Apply, what nothing refers to any more.
-func (c *Conn) Tidy(ch *Change) error { return c.commit(ch.tidy) }
+// Tidy does, after Apply, what could not be done in the same transaction: it adds what had to wait, and removes what nothing refers to any more. One does
+// not depend on the other.
+func (c *Conn) Tidy(ch *Change) error { return errors.Join(c.commit(ch.late), c.commit(ch.tidy)) }
 
 // Remove takes the table away, if there is one.
 func (c *Conn) Remove() (bool, error) {

@@ -86,9 +86,19 @@ func (b *batch) delFlowtable(name string) {
 	})
 }
 
-// Offloads tells whether the kernel has flowtables. It is asked with a transaction that cannot succeed: its last message makes a
+// Before Linux 5.18 the kernel looked up the other direction of a flow without the packet's mark, and found another link's gateway (nft_flow_route
+// in net/netfilter/nft_flow_offload.c, commit 3412e1641828).
+const (
+	routesByMarkMajor = 5
+	routesByMarkMinor = 18
+)
+
+// Offloads tells whether the kernel has flowtables that can be used. It is asked with a transaction that cannot succeed: its last message makes a
 // table that is there already. Loopback is an interface that every host has.
 func (c *Conn) Offloads() (bool, error) {
+	if older, _ := OlderThan(routesByMarkMajor, routesByMarkMinor); older {
+		return false, nil
+	}
 	const probe = TableName + "-probe"
 	b := newBatch()
 	for _, flags := range []netlink.HeaderFlags{netlink.Create, 0, netlink.Create | netlink.Excl} {
@@ -173,7 +183,7 @@ func (d *differ) flowtables() (gone []string) {
 		return gone
 	}
 	d.line("+ flowtable %s { %s }", d.want.Flowtable.Name, strings.Join(d.want.Flowtable.Devices, ", "))
-	d.change.tidy.addFlowtable(TableName, d.want.Flowtable)
+	d.change.late.addFlowtable(TableName, d.want.Flowtable)
 	d.want.Chains = slices.Clone(d.want.Chains)
 	for i, c := range d.want.Chains {
 		if c.Name != bypassChain {
@@ -181,7 +191,7 @@ func (d *differ) flowtables() (gone []string) {
 		}
 		for _, r := range c.Rules {
 			d.line("+ rule in %s: %s", c.Name, r)
-			d.change.tidy.addRule(c.Name, r, r.identity(), 0)
+			d.change.late.addRule(c.Name, r, r.identity(), 0)
 		}
 		d.want.Chains[i].Rules = nil
 	}

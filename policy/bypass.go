@@ -28,17 +28,19 @@ const (
 // headers are those of IP and TCP without options, by Family: what an MTU loses to them.
 var headers = [2]int{40, 60}
 
-// segment is the longest TCP segment that a link carries, by Family; 0 is no limit.
+// segment is the longest TCP segment that a link carries, by Family; 0 is no limit. A number holds for an interface that is not there yet,
+// too, and is never more than what the MTU leaves.
 func (c Clamp) segment(i Interface) [2]int {
-	switch {
-	case c > 0:
-		return [2]int{int(c), int(c)}
-	case c == ClampOff, c == ClampUsual && !i.PointToPoint:
-		return [2]int{}
-	}
 	var out [2]int
+	if c == ClampOff || c == ClampUsual && !i.PointToPoint {
+		return out
+	}
 	for _, f := range Families {
-		if left := i.MTU - headers[f]; left >= LeastClamp && left <= MostClamp {
+		left := i.MTU - headers[f]
+		if c > 0 && (i.MTU == 0 || int(c) < left) {
+			left = int(c)
+		}
+		if left >= LeastClamp && left <= MostClamp {
 			out[f] = left
 		}
 	}
@@ -51,7 +53,7 @@ func (p Policy) WantsFlowtable() bool {
 }
 
 // bypass finds out which interfaces the flowtable has: those inside, and the links that want it. Flows have to leave a link that
-// dies, and are not seen where they bypass everything; so there is none as long as flows are leaving such a link.
+// dies, and are not seen where they bypass everything; so the flowtable has an epoch.
 func (d *deriver) bypass() {
 	if !d.policy.WantsFlowtable() {
 		return
@@ -59,7 +61,7 @@ func (d *deriver) bypass() {
 	if d.facts.NoFlowtable {
 		at := slices.IndexFunc(d.policy.Links, func(l Link) bool { return l.Flowtable })
 		d.problem(NoFlowtable, "link "+d.policy.Links[at].Name, d.policy.Links[at].Pos,
-			"the kernel has no flowtable, so flows go the long way: load nf_flow_table and nft_flow_offload, use a kernel with CONFIG_NF_FLOW_TABLE_INET and CONFIG_NFT_FLOW_OFFLOAD, or remove flowtable")
+			"the kernel has no flowtable, so flows go the long way: use Linux 5.18 or later with CONFIG_NF_FLOW_TABLE_INET and CONFIG_NFT_FLOW_OFFLOAD, or remove flowtable")
 		return
 	}
 	var devices []Device

@@ -20,7 +20,9 @@ func TestSegment(t *testing.T) {
 		{ClampMTU, ethernet, [2]int{1460, 1440}},
 		{ClampOff, ppp, [2]int{}},
 		{1300, ethernet, [2]int{1300, 1300}},
-		{ClampMTU, Interface{}, [2]int{}}, // not known
+		{1452, ppp, [2]int{1452, 1432}},
+		{1300, Interface{}, [2]int{1300, 1300}}, // not there yet
+		{ClampMTU, Interface{}, [2]int{}},       // not known
 		{ClampMTU, Interface{MTU: 576}, [2]int{536, 516}},
 		{ClampMTU, Interface{MTU: 550}, [2]int{510, 0}}, // IPv6 cannot be used there (RFC 8200: 1280)
 		{ClampMTU, Interface{MTU: 1 << 20}, [2]int{}},

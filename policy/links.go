@@ -39,6 +39,7 @@ func (d *deriver) links() {
 // observe fills in what the host says about a link.
 func (d *deriver) observe(l Link, planned *PlannedLink) {
 	subject := "link " + l.Name
+	planned.Segment = l.Clamp.segment(Interface{})
 	i, ok := d.facts.InterfaceNamed(l.Interface)
 	if !ok {
 		planned.State = Absent

@@ -7,6 +7,7 @@ package watch
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"reflect"
 	"sync/atomic"
@@ -48,11 +49,17 @@ type task struct {
 	do   func() error
 }
 
+// The oldest kernel that enlace works on, which e2e/vm tests. What newer ones can do besides is found out by asking them.
+const (
+	oldestMajor = 5
+	oldestMinor = 10
+)
+
 // Open connects to the kernel in the network namespace of the calling thread. It fails, before anything is changed, when
 // the caller may not change the network or the kernel lacks nftables.
 func Open(files Files) (*Kernel, error) {
-	if err := recent(); err != nil {
-		return nil, err
+	if older, release := nft.OlderThan(oldestMajor, oldestMinor); older {
+		return nil, fmt.Errorf("kernel %s is too old: enlace needs Linux %d.%d or later (Debian 11); nothing was changed", release, oldestMajor, oldestMinor)
 	}
 	table, err := nft.Open()
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -182,7 +183,7 @@ func (s *staging) licenses() error {
 		if !ok {
 			continue // a package of the standard library
 		}
-		files, err := filepath.Glob(filepath.Join(dir, "LICEN[CS]E*"))
+		files, err := filepath.Glob(filepath.Join(dir, "[Ll][Ii][Cc][Ee][Nn][CcSs][Ee]*"))
 		if err != nil || len(files) == 0 {
 			return fmt.Errorf("%s has no licence in %s", name, dir)
 		}
@@ -205,7 +206,8 @@ func (s *staging) write(name string, content []byte) error {
 	if bytes.HasPrefix(content, []byte("#!")) {
 		mode = 0o755
 	}
-	return os.WriteFile(file, content, mode)
+	// What is packed has the same rights whatever the umask is.
+	return errors.Join(os.WriteFile(file, content, mode), os.Chmod(file, mode))
 }
 
 // compressed is without a name and a time, as Debian wants it.
