@@ -54,13 +54,30 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := compiled(t, string(text), facts()).Text()
+	golden(t, "testdata/demo.nft", compiled(t, string(text), facts()).Text())
+}
+
+// TestGoldenForward does that for what stands in the forward hook.
+func TestGoldenForward(t *testing.T) {
+	text := compiled(t, strings.Replace(bypassing, `interface = "eth1"`, "\n  interface = \"eth1\"\n  mss_clamp = 1400\n", 1), facts()).Text()
+	from := strings.Index(text, "\tflowtable")
+	to := strings.Index(text, "\tchain to_virtua")
+	if from < 0 || to < from {
+		t.Fatalf("no flowtable:\n%s", text)
+	}
+	forward := text[strings.Index(text, "\tchain forward"):to]
+	golden(t, "testdata/forward.nft", text[from:strings.Index(text, "\tchain prerouting")]+forward)
+}
+
+// golden compares a text with a file.
+func golden(t *testing.T, file, got string) {
+	t.Helper()
 	if *update {
-		if err := os.WriteFile("testdata/demo.nft", []byte(got), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile("testdata/demo.nft")
+	want, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ func Build(s Suite) (Image, error) {
 	if err != nil {
 		return Image{}, err
 	}
-	recipe := sha256.Sum256([]byte(strings.Join(append([]string{string(s), customize}, packages...), "\n")))
+	recipe := sha256.Sum256([]byte(fmt.Sprint(bootstrap(s, "customize", "tree"), customize, diskSize)))
 	dir := filepath.Join(cache, "enlace", fmt.Sprintf("%s-%x", s, recipe[:6]))
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return Image{}, err
@@ -87,13 +87,7 @@ func build(s Suite, dir string) (err error) {
 	if err := errors.Join(os.Mkdir(result, 0o755), os.WriteFile(script, []byte(customize), 0o755)); err != nil {
 		return err
 	}
-	if err := politely("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--include="+strings.Join(packages, ","),
-		"--aptopt=APT::Install-Recommends \"false\"", "--dpkgopt=force-unsafe-io",
-		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/man/*",
-		// Only the drivers of a virtual machine's disk: the kernel unpacks it slowly without hardware support.
-		`--essential-hook=mkdir -p "$1/etc/initramfs-tools/conf.d" && printf 'MODULES=list\nCOMPRESS=gzip\n' > "$1/etc/initramfs-tools/conf.d/vm" && `+
-			`printf 'virtio_pci\nvirtio_blk\next4\n' > "$1/etc/initramfs-tools/modules"`,
-		"--customize-hook="+script, string(s), tree); err != nil {
+	if err := politely("mmdebstrap", bootstrap(s, script, tree)...); err != nil {
 		return err
 	}
 	for pattern, name := range map[string]string{"vmlinuz-*": "vmlinuz", "initrd.img-*": "initrd"} {
@@ -106,13 +100,29 @@ func build(s Suite, dir string) (err error) {
 		}
 	}
 	disk := filepath.Join(result, "disk")
-	if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, 3<<30)); err != nil {
+	if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, diskSize)); err != nil {
 		return err
 	}
 	if err := politely("mke2fs", "-q", "-t", "ext4", "-d", tree, disk); err != nil {
 		return err
 	}
 	return os.Rename(result, dir)
+}
+
+// diskSize is that of a machine's disk in bytes; the image is sparse.
+const diskSize = 3 << 30
+
+// bootstrap is how mmdebstrap is to make a suite's tree.
+func bootstrap(s Suite, script, tree string) []string {
+	return []string{
+		"--quiet", "--mode=root", "--variant=minbase", "--include=" + strings.Join(packages, ","),
+		"--aptopt=APT::Install-Recommends \"false\"", "--dpkgopt=force-unsafe-io",
+		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/man/*",
+		// Only the drivers of a virtual machine's disk: the kernel unpacks it slowly without hardware support.
+		`--essential-hook=mkdir -p "$1/etc/initramfs-tools/conf.d" && printf 'MODULES=list\nCOMPRESS=gzip\n' > "$1/etc/initramfs-tools/conf.d/vm" && ` +
+			`printf 'virtio_pci\nvirtio_blk\next4\n' > "$1/etc/initramfs-tools/modules"`,
+		"--customize-hook=" + script, string(s), tree,
+	}
 }
 
 // politely runs a program that leaves the processors to whoever else wants them: tests that measure time may run beside it.

@@ -14,6 +14,7 @@ import (
 type knocker struct {
 	office *office
 	stop   chan struct{}
+	once   sync.Once
 	done   sync.WaitGroup
 
 	mu      sync.Mutex
@@ -26,6 +27,7 @@ type knocker struct {
 // knock starts it. Each flow is one UDP packet from a new port; ten a second of each host.
 func (o *office) knock() *knocker {
 	k := &knocker{office: o, stop: make(chan struct{}), astray: map[string]int{}, links: map[string]int{}}
+	o.t.Cleanup(k.quiet)
 	for _, host := range []int{balanced, pinned} {
 		k.done.Add(1)
 		go func() {
@@ -65,11 +67,19 @@ func (k *knocker) one(host, n int) {
 	}
 }
 
+// quiet stops it.
+func (k *knocker) quiet() {
+	k.once.Do(func() { close(k.stop) })
+	k.done.Wait()
+}
+
 // end stops it. No flow of the pinned host may have left through another link.
 func (k *knocker) end() {
 	k.office.t.Helper()
-	close(k.stop)
-	k.done.Wait()
+	k.quiet()
+	if k.answers == 0 {
+		k.office.t.Error("no new flow was answered")
+	}
 	if len(k.astray) > 0 {
 		k.office.t.Errorf("flows of the pinned host left through %v, want embratel only", k.astray)
 	}

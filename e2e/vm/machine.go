@@ -6,11 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +20,7 @@ type Machine struct {
 	Share string // a directory of the host that the machine has, read-only, as /mnt
 	taps  []*os.File
 
-	cmd     *exec.Cmd
+	cmd     *Tied
 	off     chan struct{} // closed when QEMU has ended
 	exit    error         // how; to be read after that
 	mu      sync.Mutex    // one command at a time
@@ -67,21 +64,22 @@ func (m *Machine) PowerOn() error {
 		args = append(args, "-netdev", fmt.Sprintf("tap,id=n%d,fd=%d", n, 3+n),
 			"-device", fmt.Sprintf("virtio-net-pci,id=%s,netdev=n%d,mac=52:54:00:e1:00:%02x", card(n), n, n))
 	}
-	m.cmd = exec.Command("chrt", append([]string{"--idle", "0", "qemu-system-x86_64"}, args...)...)
-	m.cmd.ExtraFiles = m.taps
-	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // no machine outlives its test
-	var complaints strings.Builder
-	m.cmd.Stderr = &complaints
-	if err := m.cmd.Start(); err != nil {
+	cmd, err := tie(m.taps, "chrt", append([]string{"--idle", "0", "qemu-system-x86_64"}, args...)...)
+	if err != nil {
 		return err
 	}
-	m.off = make(chan struct{})
-	go func(cmd *exec.Cmd, off chan struct{}) {
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	off := make(chan struct{})
+	m.cmd, m.off = cmd, off
+	go func() {
 		if m.exit = cmd.Wait(); m.exit != nil {
-			m.exit = fmt.Errorf("%w\n%s", m.exit, complaints.String())
+			m.exit = fmt.Errorf("%w\n%s", m.exit, cmd.said.String())
 		}
+		cmd.Kill()
 		close(off)
-	}(m.cmd, m.off)
+	}()
 	return nil
 }
 
@@ -120,7 +118,7 @@ func (m *Machine) PowerCut() error {
 	if m.cmd == nil {
 		return nil
 	}
-	_ = m.cmd.Process.Kill() // it may have ended already
+	m.cmd.Kill()
 	select {
 	case <-m.off:
 	case <-time.After(agentTime):

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 )
 
@@ -39,15 +40,20 @@ func run(m *testing.M) int {
 		return fail(err)
 	}
 	defer func() { _ = os.RemoveAll(share) }()
+	return m.Run()
+}
+
+// packaged builds the packages, once.
+var packaged = sync.OnceValue(func() error {
 	for _, version := range []string{oldVersion, newVersion} {
 		build := exec.Command("go", "run", "./cmd/package", "--arch", "amd64", "--version", version, "--out", share)
 		build.Dir = filepath.Join("..", "..")
 		if out, err := build.CombinedOutput(); err != nil {
-			return fail(fmt.Errorf("build the package: %w\n%s", err, out))
+			return fmt.Errorf("build the package: %w\n%s", err, out)
 		}
 	}
-	return m.Run()
-}
+	return nil
+})
 
 func fail(err error) int {
 	fmt.Fprintln(os.Stderr, err)

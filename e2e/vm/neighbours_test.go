@@ -5,7 +5,6 @@ package vm
 import (
 	"fmt"
 	"net/netip"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -70,10 +69,11 @@ func (o *office) tunnel() {
 		"wg set wg0 private-key /root/key peer " + keys[3] + " endpoint " + farEnd + ":51820 allowed-ips 10.99.0.0/24,10.88.0.0/16; " +
 		"ip link set wg0 up; ip route add 10.88.0.0/16 dev wg0")
 	name := "wg-" + string(o.Image.Suite)
-	far := exec.Command("wireguard-go", "--foreground", name)
+	far, err := tie(nil, "wireguard-go", "--foreground", name)
+	must(o.t, err)
 	must(o.t, o.Internet.Do(far.Start))
 	o.t.Cleanup(func() {
-		_ = far.Process.Kill()
+		far.Kill()
 		_ = far.Wait()
 	})
 	configure := "for i in $(seq 100); do ip link show " + name + " >/dev/null 2>&1 && break; sleep 0.1; done; " +

@@ -6,10 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,7 +19,7 @@ type office struct {
 	*lab.Office
 	*Machine
 	t    *testing.T
-	dhcp *exec.Cmd
+	dhcp *Tied
 	last time.Time // when the last step ended
 }
 
@@ -58,10 +56,12 @@ default { via = group.both }
 // newOffice builds the lab and a machine that is switched off.
 func newOffice(t *testing.T, s Suite) *office {
 	t.Helper()
+	must(t, packaged())
 	image, err := Build(s)
 	must(t, err)
 	l, err := lab.NewOfficeAround([]int{balanced, pinned}, lab.Virtua.OnlyV4(), lab.Embratel.OnlyV4())
 	must(t, err)
+	t.Cleanup(func() { must(t, l.Close()) })
 	m, err := New(image, t.TempDir(), share, l.Taps["eth0"], l.Taps["eth1"], l.Taps["eth2"])
 	must(t, err)
 	o := &office{Office: l, Machine: m, t: t, last: time.Now()}
@@ -73,7 +73,6 @@ func newOffice(t *testing.T, s Suite) *office {
 			t.Error(err)
 		}
 		o.stopDHCP()
-		must(t, l.Close())
 	})
 	must(t, l.Serve(80, 443))
 	o.serveDHCP("189.1.0.2", "189.1.0.1")
@@ -97,18 +96,20 @@ func (o *office) witness() {
 func (o *office) serveDHCP(address, gateway string) {
 	o.t.Helper()
 	o.stopDHCP()
-	cmd := exec.Command("dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--port=0", "--pid-file=", "--no-ping", "--log-facility=-",
+	cmd, err := tie(nil, "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--port=0", "--pid-file=", "--no-ping", "--log-facility=-",
 		"--dhcp-authoritative", "--interface=customer", "--bind-interfaces", "--dhcp-leasefile="+filepath.Join(o.t.TempDir(), "leases"),
 		fmt.Sprintf("--dhcp-range=%s,%s,255.255.255.0,2m", address, address), "--dhcp-option=3,"+gateway,
 		"--dhcp-option=option:T1,10", "--dhcp-option=option:T2,20")
+	must(o.t, err)
 	must(o.t, o.ISP("virtua").Do(cmd.Start))
 	o.dhcp = cmd
 }
 
 func (o *office) stopDHCP() {
 	if o.dhcp != nil {
-		_ = o.dhcp.Process.Signal(syscall.SIGKILL)
+		o.dhcp.Kill()
 		_ = o.dhcp.Wait()
+		o.dhcp = nil
 	}
 }
 
