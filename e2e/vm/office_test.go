@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -133,15 +134,12 @@ func (o *office) write(file, content string) {
 }
 
 // status is what `enlace status --json` says of links.
-type status struct {
-	Links []struct {
-		Name  string
-		State string
-		IPv4  *struct {
-			Address netip.Addr
-			Gateway netip.Addr
-		}
-	}
+type status struct{ Links []link }
+
+type link struct {
+	Name  string
+	State string
+	IPv4  *struct{ Address netip.Addr }
 }
 
 // patience is for what a machine does in seconds, on a host that may be busy.
@@ -151,6 +149,24 @@ const patience = 2 * time.Minute
 func (o *office) await(link, address string) {
 	o.t.Helper()
 	o.state(link, "up", address)
+}
+
+// quiet waits until both links have been up for five seconds without a break: whoever restarts takes addresses away for a moment.
+func (o *office) quiet() {
+	o.t.Helper()
+	var out string
+	since := time.Now()
+	for deadline := since.Add(patience); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+		var s status
+		out, _ = o.Sh("enlace status --json")
+		if json.Unmarshal([]byte(out), &s) != nil || slices.ContainsFunc(s.Links, func(l link) bool { return l.State != "up" }) {
+			since = time.Now()
+		}
+		if time.Since(since) > 5*time.Second {
+			return
+		}
+	}
+	o.t.Fatalf("the links are not up for five seconds in a row\n%s", out)
 }
 
 // down waits until a link is down.
