@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -21,6 +22,10 @@ func TestFlowtableMissing(t *testing.T) {
 	}
 	if !strings.Contains(out, "no-flowtable") {
 		t.Errorf("apply on a kernel without flowtables does not say so:\n%s", out)
+	}
+	script, _ := r.enlace("render", filepath.Join(r.root, "policy.hcl"))
+	if !strings.Contains(script, "no-flowtable") || strings.Contains(script, "\tflowtable") {
+		t.Errorf("render does not know of that:\n%s", script)
 	}
 	r.settled()
 	if got := r.shares(100, 30, false); got["virtua"] != 20 || got["embratel"] != 10 {
