@@ -26,7 +26,7 @@ func TestClearMessages(t *testing.T) {
 		{"colliding mask", links + `settings { mark_mask = 0x0000ff00 }`, "which Kubernetes uses"},
 		{"not yet", links + `link "third" {
   interface = "eth3"
-  mss_clamp = true
+  metered   = true
 }`, "does not work in this version"},
 		{"list", links + `set "banks" { file = "nowhere.txt" }`, "nowhere.txt: no such file"},
 	} {
@@ -41,6 +41,27 @@ func TestClearMessages(t *testing.T) {
 	}
 	if out, status := r.enlace("apply", "/nowhere/policy.hcl"); status != 1 || !strings.Contains(out, "no such file") {
 		t.Errorf("missing policy: exit %d\n%s", status, out)
+	}
+	diff(t, strings.Split(before, "\n"), strings.Split(r.listing(), "\n"))
+}
+
+// TestDownWithMistake: a policy that cannot be used any more is no reason to leave anything, and what is not known is told.
+func TestDownWithMistake(t *testing.T) {
+	r := newRouter(t)
+	before := r.listing()
+	other := "settings { protocol = 230 }\n"
+	r.apply(other, links, `default { via = link.virtua }`)
+	out, status := r.enlace("down", r.write(other, links, `link "third" { interface = 3 }`))
+	if status != 1 || !strings.Contains(out, "what carries protocol 230") {
+		t.Errorf("down with a mistake in the policy: exit %d\n%s", status, out)
+	}
+	diff(t, strings.Split(before, "\n"), strings.Split(r.listing(), "\n"))
+	r.apply(other, links, `default { via = link.virtua }`)
+	if out, status := r.enlace("down", r.write("link {")); status != 1 || !strings.Contains(out, "protocol 225") {
+		t.Errorf("down with an unreadable policy: exit %d\n%s", status, out)
+	}
+	if out, status := r.enlace("down", r.write(other, links)); status != 0 {
+		t.Errorf("down with a policy that can be used again: exit %d\n%s", status, out)
 	}
 	diff(t, strings.Split(before, "\n"), strings.Split(r.listing(), "\n"))
 }

@@ -162,14 +162,21 @@ func (o *office) again(restart string) {
 // upgrade: forwarding goes on while the package is replaced. After a purge nothing is left.
 func (o *office) upgrade() {
 	o.t.Helper()
+	o.sh("echo '# changed here' >> /etc/enlace/policy.hcl.example; cp /etc/enlace/policy.hcl /root")
 	s := o.stream(pinned)
 	o.sh("dpkg -i " + deb(newVersion))
+	o.sh("grep -q 'changed here' /etc/enlace/policy.hcl.example && cmp /etc/enlace/policy.hcl /root/policy.hcl")
 	if got := o.sh("enlace version"); got != "enlace "+newVersion+"\n" {
 		o.t.Errorf("after the upgrade: %s", got)
 	}
 	o.await("virtua", "")
 	o.await("embratel", "")
 	o.untouched(s, "upgrade")
+	if *all { // removed, and put back again
+		o.sh("dpkg --remove enlace; ! nft list table inet enlace 2>/dev/null && dpkg -i " + deb(newVersion))
+		o.quiet()
+		o.share(o.t)
+	}
 	o.sh("dpkg --purge enlace")
 	left := o.sh("find / -xdev -name '*enlace*' -not -path '/var/log/*' -not -path '/tmp/*'; ls /run | grep enlace; nft list tables | grep enlace; (ip rule; ip -6 rule) | grep -E '0xff000000|225'; getent group enlace; true")
 	if strings.TrimSpace(left) != "" {
