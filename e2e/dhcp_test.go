@@ -121,7 +121,8 @@ func (r *router) hook(name string) string {
 	source, err := os.ReadFile("../cmd/enlace/host/" + name + "-hook")
 	must(r.t, err)
 	file := filepath.Join(r.root, name+"-hook")
-	text := strings.ReplaceAll(string(source), "/usr/sbin/enlace", os.Getenv(binaryVariable)+" --root "+r.root)
+	text := strings.ReplaceAll(string(source), "/usr/sbin/enlace lease", os.Getenv(binaryVariable)+" --root "+r.root+" lease")
+	text = strings.ReplaceAll(text, "/usr/sbin/enlace", os.Getenv(binaryVariable))
 	must(r.t, os.WriteFile(file, []byte(text), 0o755))
 	return file
 }
