@@ -162,10 +162,10 @@ func (o *office) again(restart string) {
 // upgrade: forwarding goes on while the package is replaced. After a purge nothing is left.
 func (o *office) upgrade() {
 	o.t.Helper()
-	o.sh("echo '# changed here' >> /etc/enlace/policy.hcl.example; cp /etc/enlace/policy.hcl /root")
+	o.sh("echo '# changed here' >> /etc/enlace/policy.hcl.example; cp /etc/enlace/policy.hcl /var/tmp")
 	s := o.stream(pinned)
 	o.sh("dpkg -i " + deb(newVersion))
-	o.sh("grep -q 'changed here' /etc/enlace/policy.hcl.example && cmp /etc/enlace/policy.hcl /root/policy.hcl")
+	o.sh("grep -q 'changed here' /etc/enlace/policy.hcl.example && cmp /etc/enlace/policy.hcl /var/tmp/policy.hcl")
 	if got := o.sh("enlace version"); got != "enlace "+newVersion+"\n" {
 		o.t.Errorf("after the upgrade: %s", got)
 	}

@@ -84,11 +84,11 @@ func TestPain16_Flowtable(t *testing.T) {
 // with a flowtable, five times one after the other. What counts are the ratios.
 func (o *office) forwardingRates() {
 	o.t.Helper()
-	o.write("/root/plain.nft", "table ip plain { chain post { type nat hook postrouting priority 100; oifname { \"eth1\", \"eth2\" } masquerade; }; }\n")
-	o.write("/root/short.hcl", policy)
+	o.write("/var/tmp/plain.nft", "table ip plain { chain post { type nat hook postrouting priority 100; oifname { \"eth1\", \"eth2\" } masquerade; }; }\n")
+	o.write("/var/tmp/short.hcl", policy)
 	modes := []struct{ name, begin, end string }{
-		{"plain", "systemctl stop enlace; enlace down; sysctl -qw net.ipv4.ip_forward=1; ip route replace default via 189.1.0.1 dev eth1; nft -f /root/plain.nft", "nft delete table ip plain"},
-		{"enlace", "enlace apply /root/short.hcl", "enlace down"},
+		{"plain", "systemctl stop enlace; enlace down; sysctl -qw net.ipv4.ip_forward=1; ip route replace default via 189.1.0.1 dev eth1; nft -f /var/tmp/plain.nft", "nft delete table ip plain"},
+		{"enlace", "enlace apply /var/tmp/short.hcl", "enlace down"},
 		{"flowtable", "enlace apply /etc/enlace/policy.hcl", "enlace down"},
 	}
 	rates := map[string][]float64{}

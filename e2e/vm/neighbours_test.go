@@ -65,8 +65,8 @@ func (o *office) tunnel() {
 		keys[i] = strings.TrimSpace(o.sh("wg genkey"))
 		keys[i+1] = strings.TrimSpace(o.sh("echo " + keys[i] + " | wg pubkey"))
 	}
-	o.sh("echo " + keys[0] + " > /root/key; ip link add wg0 type wireguard; ip addr add 10.99.0.2/24 dev wg0; " +
-		"wg set wg0 private-key /root/key peer " + keys[3] + " endpoint " + farEnd + ":51820 allowed-ips 10.99.0.0/24,10.88.0.0/16; " +
+	o.sh("echo " + keys[0] + " > /var/tmp/key; ip link add wg0 type wireguard; ip addr add 10.99.0.2/24 dev wg0; " +
+		"wg set wg0 private-key /var/tmp/key peer " + keys[3] + " endpoint " + farEnd + ":51820 allowed-ips 10.99.0.0/24,10.88.0.0/16; " +
 		"ip link set wg0 up; ip route add 10.88.0.0/16 dev wg0")
 	name := "wg-" + string(o.Image.Suite)
 	far, err := tie(nil, "wireguard-go", "--foreground", name)
@@ -103,15 +103,15 @@ func (o *office) container() {
 	o.sh("ip link add docker0 type bridge; ip addr add 172.17.0.1/16 dev docker0; ip link set docker0 up; ip netns add box; " +
 		"ip link add veth0 type veth peer name eth0 netns box; ip link set veth0 master docker0 up; ip -n box link set lo up; ip -n box addr add 172.17.0.2/16 dev eth0; " +
 		"ip -n box link set eth0 up; ip -n box route add default via 172.17.0.1")
-	o.write("/root/docker.nft", "table ip docker {\n"+
+	o.write("/var/tmp/docker.nft", "table ip docker {\n"+
 		"chain pre { type nat hook prerouting priority -100; fib daddr type local tcp dport 8080 dnat to 172.17.0.2:80; }\n"+
 		"chain post { type nat hook postrouting priority 100; ip saddr 172.17.0.0/16 oifname != \"docker0\" masquerade; }\n}\n")
-	o.write("/root/serve.pl", "use IO::Socket::INET;\n$s = IO::Socket::INET->new(LocalPort => 80, Listen => 50, ReuseAddr => 1) or die;\n"+
+	o.write("/var/tmp/serve.pl", "use IO::Socket::INET;\n$s = IO::Socket::INET->new(LocalPort => 80, Listen => 50, ReuseAddr => 1) or die;\n"+
 		"while ($c = $s->accept) { print $c $c->peerhost . ':' . $c->peerport . \"\\n\"; close $c }\n")
-	o.write("/root/ask.pl", "use IO::Socket::INET;\nfor $n (1 .. 30) { $s = IO::Socket::INET->new(PeerAddr => \"198.51.100.$n\", PeerPort => 443, Timeout => 20) or die $@; print scalar <$s>; close $s }\n")
-	o.sh("nft -f /root/docker.nft; systemd-run --quiet ip netns exec box perl /root/serve.pl; for i in $(seq 100); do ip netns exec box ss -ltn | grep -q :80 && break; sleep 0.1; done")
+	o.write("/var/tmp/ask.pl", "use IO::Socket::INET;\nfor $n (1 .. 30) { $s = IO::Socket::INET->new(PeerAddr => \"198.51.100.$n\", PeerPort => 443, Timeout => 20) or die $@; print scalar <$s>; close $s }\n")
+	o.sh("nft -f /var/tmp/docker.nft; systemd-run --quiet ip netns exec box perl /var/tmp/serve.pl; for i in $(seq 100); do ip netns exec box ss -ltn | grep -q :80 && break; sleep 0.1; done")
 	counts := map[string]int{}
-	for line := range strings.Lines(o.sh("ip netns exec box perl /root/ask.pl")) {
+	for line := range strings.Lines(o.sh("ip netns exec box perl /var/tmp/ask.pl")) {
 		seen, err := netip.ParseAddrPort(strings.TrimSpace(line))
 		must(o.t, err)
 		counts[o.LinkOf(seen.Addr())]++
