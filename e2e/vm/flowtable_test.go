@@ -21,63 +21,50 @@ var bypassing = strings.Replace(policy, "group \"both\" {", "group \"both\" {\n 
 // TestPain16_Flowtable: established flows bypass the hooks, stay on their link, and leave it when it dies silently. The flow of the other link
 // loses nothing meanwhile.
 func TestPain16_Flowtable(t *testing.T) {
-	if !wanted(t) {
-		return
-	}
-	t.Parallel()
-	for _, s := range suites() {
-		t.Run(string(s), func(t *testing.T) {
-			t.Parallel()
-			o := newOffice(t, s)
-			o.install(networkd)
-			o.write("/etc/enlace/policy.hcl", bypassing)
-			must(t, o.Reboot())
-			must(t, o.Booted())
-			o.await("virtua", "")
-			o.await("embratel", "")
-			out, _ := o.Sh("enlace status --json")
-			if lacks := strings.Contains(out, "no-flowtable"); lacks != (s == Bullseye) { // before 5.18 it does not look at marks
-				t.Fatalf("flowtable missing: %t\n%s", lacks, out)
-			}
-			if s == Bullseye {
-				o.share(t)
-				o.unspoilt()
-				return
-			}
-			o.step("boot")
-			one, other := o.stream(balanced), o.stream(balanced)
-			for _, s := range []*lab.Stream{one, other} {
-				s.Await(20)
-			}
-			if one.On("virtua") == other.On("virtua") { // two of three flows
-				other.Stop()
-				other = o.stream(balanced)
-				other.Await(20)
-			}
-			if n := strings.Count(o.sh("conntrack -L -p udp 2>/dev/null"), "[OFFLOAD]"); n < 2 {
-				t.Errorf("%d flows are in the flowtable, want 2:\n%s", n, o.sh("conntrack -L -p udp; nft list table inet enlace | tail -40"))
-			}
-			stays, moves := one, other
-			if one.On("embratel") {
-				stays, moves = other, one
-			}
-			must(t, o.ISP("embratel").Lose(100))
-			moves.AwaitVia("virtua", 20)
-			if n := strings.Count(o.sh("conntrack -L -p udp 2>/dev/null"), "[OFFLOAD]"); n == 0 {
-				t.Error("after the exchange of the flowtable no flow is in the new one")
-			}
-			o.untouched(stays, "the other link dies")
-			r := moves.Stop()
-			t.Logf("the flow that moved: by %v, %d of %d packets lost", r.Links, r.Lost, r.Sent)
-			must(t, o.ISP("embratel").Lose(0))
-			o.await("embratel", "")
+	onEach(t, func(o *office) {
+		t := o.t
+		o.boot(bypassing)
+		out, _ := o.Sh("enlace status --json")
+		if lacks := strings.Contains(out, "no-flowtable"); lacks != (o.Image.Suite == Bullseye) { // before 5.18 it does not look at marks
+			t.Fatalf("flowtable missing: %t\n%s", lacks, out)
+		}
+		if o.Image.Suite == Bullseye {
 			o.share(t)
 			o.unspoilt()
-			o.step("silent death, and return")
-			o.forwardingRates()
-			o.step("rates")
-		})
-	}
+			return
+		}
+		one, other := o.stream(balanced), o.stream(balanced)
+		for _, s := range []*lab.Stream{one, other} {
+			s.Await(20)
+		}
+		if one.On("virtua") == other.On("virtua") { // two of three flows
+			other.Stop()
+			other = o.stream(balanced)
+			other.Await(20)
+		}
+		if n := strings.Count(o.sh("conntrack -L -p udp 2>/dev/null"), "[OFFLOAD]"); n < 2 {
+			t.Errorf("%d flows are in the flowtable, want 2:\n%s", n, o.sh("conntrack -L -p udp; nft list table inet enlace | tail -40"))
+		}
+		stays, moves := one, other
+		if one.On("embratel") {
+			stays, moves = other, one
+		}
+		must(t, o.ISP("embratel").Lose(100))
+		moves.AwaitVia("virtua", 20)
+		if n := strings.Count(o.sh("conntrack -L -p udp 2>/dev/null"), "[OFFLOAD]"); n == 0 {
+			t.Error("after the exchange of the flowtable no flow is in the new one")
+		}
+		o.untouched(stays, "the other link dies")
+		r := moves.Stop()
+		t.Logf("the flow that moved: by %v, %d of %d packets lost", r.Links, r.Lost, r.Sent)
+		must(t, o.ISP("embratel").Lose(0))
+		o.await("embratel", "")
+		o.share(t)
+		o.unspoilt()
+		o.step("silent death, and return")
+		o.forwardingRates()
+		o.step("rates")
+	})
 }
 
 // forwardingRates measures how many packets of an established flow the machine forwards in a second: plain forwarding with masquerade, enlace, and enlace

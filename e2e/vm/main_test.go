@@ -91,6 +91,21 @@ func wanted(t *testing.T) bool {
 	return *all
 }
 
+// onEach runs a scenario that is not part of the short selection on a machine of each release.
+func onEach(t *testing.T, scenario func(o *office)) {
+	t.Helper()
+	if !wanted(t) {
+		return
+	}
+	t.Parallel()
+	for _, s := range suites() {
+		t.Run(string(s), func(t *testing.T) {
+			t.Parallel()
+			scenario(newOffice(t, s))
+		})
+	}
+}
+
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {

@@ -32,29 +32,16 @@ const (
 // TestNeighbours: what else lives on such a router. A WireGuard tunnel's outer packets use the link that a rule says, and its inner routes are not stolen (pains 21, 23);
 // a container's flows are balanced, and its published port answers through the link that was asked (pain 25).
 func TestNeighbours(t *testing.T) {
-	if !wanted(t) {
-		return
-	}
-	t.Parallel()
-	for _, s := range suites() {
-		t.Run(string(s), func(t *testing.T) {
-			t.Parallel()
-			o := newOffice(t, s)
-			o.install(networkd)
-			o.write("/etc/enlace/policy.hcl", pinnedTunnel)
-			must(t, o.Reboot())
-			must(t, o.Booted())
-			o.await("virtua", "")
-			o.await("embratel", "")
-			o.step("boot")
-			o.tunnel()
-			o.step("WireGuard")
-			o.container()
-			o.step("container")
-			o.share(t)
-			o.unspoilt()
-		})
-	}
+	onEach(t, func(o *office) {
+		t := o.t
+		o.boot(pinnedTunnel)
+		o.tunnel()
+		o.step("WireGuard")
+		o.container()
+		o.step("container")
+		o.share(t)
+		o.unspoilt()
+	})
 }
 
 // tunnel sets up WireGuard between the router and a far end on the internet, and uses it.

@@ -59,3 +59,15 @@ func (o *office) install(by owner) {
 	o.sh("dpkg -i " + deb(oldVersion))
 	o.write("/etc/enlace/policy.hcl", policy)
 }
+
+// boot installs a machine with a policy, reboots it, and waits until both links are up.
+func (o *office) boot(policy string) {
+	o.t.Helper()
+	o.install(networkd)
+	o.write("/etc/enlace/policy.hcl", policy)
+	must(o.t, o.Reboot())
+	must(o.t, o.Booted())
+	o.await("virtua", "")
+	o.await("embratel", "")
+	o.step("boot")
+}
